@@ -1,0 +1,191 @@
+"""What the person who runs the worker decides: one frozen Settings from the environment, all its problems at once."""
+
+import difflib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from worker.errors import ConfigurationError
+
+PREFIX = "WORKER_"
+LONGEST_SECONDS = 86_400  # a day; PostgreSQL counts timeouts in milliseconds of 32 bits, and no wait here means more
+
+
+def _database_url(text: str) -> str:
+    # No message here repeats the value: it holds a password.
+    if text[0] in "'\"":
+        raise ValueError("is wrapped in quotes: write it without them")
+    if "[YOUR-PASSWORD]" in text:
+        raise ValueError("still has the placeholder [YOUR-PASSWORD]: put the database's password there")
+    if text != "embedded" and not text.startswith(("postgresql://", "postgres://")) and "=" not in text:
+        raise ValueError(
+            "is neither an address such as postgresql://user:password@host:5432/database nor the word embedded"
+        )
+    return text
+
+
+def _timezone(text: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as exc:
+        by_lower = {name.lower(): name for name in available_timezones()}
+        hint = difflib.get_close_matches(text.lower(), by_lower, n=1)
+        meant = by_lower[hint[0]] if hint else "America/Toronto"
+        raise ValueError(f"is {text!r}, which is no time zone; {'did you mean' if hint else 'one is'} {meant}") from exc
+
+
+def _one_of(*choices: str, fold: Callable[[str], str] = str.lower) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if fold(text) not in choices:
+            raise ValueError(f"is {text!r}, not one of {', '.join(choices)}")
+        return fold(text)
+
+    return parse
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError(f"is {text!r}, neither true nor false")
+
+
+def _directory(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as exc:
+        raise ValueError(f"is {text!r}, a home directory that cannot be found") from exc
+
+
+def _seconds(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        # isdecimal alone takes digits of other scripts, int alone takes "1_000"; len keeps int() from huge input.
+        if not (text.isascii() and text.isdecimal() and len(text) < 10 and least <= int(text) <= LONGEST_SECONDS):
+            raise ValueError(f"is {text!r}, not a whole number of seconds from {least} to {LONGEST_SECONDS}")
+        return int(text)
+
+    return parse
+
+
+def _setting(
+    env: str, meaning: str, parse: Callable[[str], Any], default: Any, *, shown: str | None = None, secret: bool = False
+) -> Any:
+    """Declare a field with what a settings table shows; `shown` is the default in words where str() tells little."""
+    metadata = {"env": env, "meaning": meaning, "default": shown or str(default), "parse": parse, "secret": secret}
+    return field(default=default, repr=not secret, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that is configured; each field's metadata has its `env` name, `meaning` and `default` in words."""
+
+    database_url: str | None = _setting(
+        "DATABASE_URL",
+        "PostgreSQL 15 or newer, as postgresql://user:password@host:5432/database, or `embedded`: a server of its own,"
+        " started on demand",
+        _database_url,
+        None,
+        shown="unset: only `demo` runs",
+        secret=True,
+    )
+    timezone: ZoneInfo = _setting(  # noqa: RUF009 - it returns a dataclass field
+        "WORKER_TIMEZONE", "where a day begins and ends, as a name such as America/Toronto", _timezone, ZoneInfo("UTC")
+    )
+    language: str = _setting(
+        "WORKER_LANGUAGE",
+        "en or fr: the language of insights where a client's own is neither",
+        _one_of("en", "fr"),
+        "en",
+    )
+    store_lead_names: bool = _setting(
+        "WORKER_STORE_LEAD_NAMES",
+        "whether conversion and reversion snapshots name the lead; no other ever does",
+        _flag,
+        True,
+        shown="true",
+    )
+    embedded_dir: Path | None = _setting(  # noqa: RUF009 - as above
+        "WORKER_EMBEDDED_DIR",
+        "folder of the embedded server's data",
+        _directory,
+        None,
+        shown="the user's data directory",
+    )
+    lease_seconds: int = _setting(
+        "WORKER_LEASE_SECONDS",
+        "how long a run stays claimed after its process falls silent; it is renewed at a third of that",
+        _seconds(1),
+        60,
+    )
+    database_wait_seconds: int = _setting(
+        "WORKER_DATABASE_WAIT_SECONDS", "how long to keep trying while the database is away", _seconds(0), 60
+    )
+    statement_timeout_seconds: int = _setting(
+        "WORKER_STATEMENT_TIMEOUT_SECONDS", "the longest a single statement may take", _seconds(1), 300
+    )
+    lock_timeout_seconds: int = _setting(
+        "WORKER_LOCK_TIMEOUT_SECONDS", "the longest a statement may wait for a lock", _seconds(1), 10
+    )
+    log_level: str = _setting(
+        "WORKER_LOG_LEVEL",
+        "DEBUG, INFO, WARNING, ERROR or CRITICAL: the least of what is logged",
+        _one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", fold=str.upper),
+        "INFO",
+    )
+    log_format: str = _setting(
+        "WORKER_LOG_FORMAT",
+        "console (readable), json, or auto: console on a terminal, json otherwise",
+        _one_of("auto", "json", "console"),
+        "auto",
+    )
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings; a variable that is empty counts as unset. ConfigurationError lists every problem."""
+        values: dict[str, Any] = {}
+        problems: list[str] = []
+        for setting in setting_fields():
+            env = setting.metadata["env"]
+            text = environ.get(env, "").strip()
+            if not text:
+                continue
+            try:
+                values[setting.name] = setting.metadata["parse"](text)
+            except ValueError as exc:
+                problems.append(f"{env} {exc}")
+        if problems:
+            raise ConfigurationError(problems)
+        return cls(**values)
+
+
+def setting_fields() -> tuple[Field[Any], ...]:
+    """List the fields of Settings in their order, for a table of them: metadata has env, meaning and default."""
+    return fields(Settings)
+
+
+def warn_about_unknown(environ: Mapping[str, str], options: Collection[str] | None = None) -> list[str]:
+    """
+    Say which variables look like settings but are none, with what was probably meant; an empty list is good news.
+
+    options are the environment twins of the command line's options. Without them only names that resemble a setting
+    are reported, since any other may be such a twin. Values are never repeated.
+    """
+    names = [setting.metadata["env"] for setting in setting_fields()]
+    known = {*names, *(options or ())}
+    warnings = []
+    for name in sorted(environ):
+        # DATABASE_URL has no prefix of ours, so its misspellings matter only while it is missing itself.
+        strange = (name.startswith(PREFIX) and name not in known) or (
+            name.startswith("DATA") and "DATABASE_URL" not in environ
+        )
+        if not strange:
+            continue
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        if close:
+            warnings.append(f"{name} is not a setting; did you mean {close[0]}?")
+        elif options is not None and name.startswith(PREFIX):
+            warnings.append(f"{name} is not a setting and has no effect")
+    return warnings
