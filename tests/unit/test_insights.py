@@ -1,0 +1,541 @@
+"""The sentences: every message in both languages, numbers of any size, and never surer than the confidence."""
+
+import re
+import string
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pytest
+from babel import Locale
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.insights import en, fr, insight_text, recommendation, recommended_actions
+from worker.insights.speech import CATALOGUES, certainty, speech, stated_confidence
+from worker.jobs.finding import Check, Claim, Finding
+from worker.vocabulary import TAG_NAMES, TONES, URGENCY_NAMES
+
+LANGUAGES = ("en", "fr")
+EXTREMES = (None, 0, 1, 2, 34, 1_234_567, 10**15, 0.0004, -5, float("nan"), float("inf"), True, "many")
+SUBJECTS = ("urgency", "tone", "source", "volume", "intent", "language", "repeat_contact", "conversion_rate")
+PATTERN_TYPES = tuple(f"{subject}_{direction}" for subject in SUBJECTS for direction in ("increasing", "decreasing"))
+VALUES = {"urgency": "High", "tone": "Urgent", "source": "referral", "intent": "Quote Request", "language": "fr"}
+
+
+def finding(event_type, content, probability=0.93, *, parameters=None, facts=None, client_id="c-1", n=34):
+    return Finding(
+        client_id=client_id,
+        event_type=event_type,
+        content=content,
+        claim=Claim("kind", probability, "", parameters or {}),
+        check=Check("next_window", datetime(2026, 1, 1, tzinfo=UTC), None),
+        n=n,
+        facts=facts or {},
+    )
+
+
+def engagement(probability=0.93, **changes):
+    content = {"overall_score": 62, "trend": "increasing", "metrics": {"total_leads": 34}, "previous": {"raw": 57.4}}
+    return finding("engagement_score", content | changes, probability)
+
+
+def urgency(probability=0.93, *, client_id="c-1", **changes):
+    content = {
+        "trend": "decreasing",
+        "high_urgency_pct": 0.25,
+        "previous_high_urgency_pct": 0.4,
+        "counts": {"High": 5, "Medium": 5, "Low": 10, "unknown": 14},
+    }
+    return finding("urgency_trend", content | changes, probability, client_id=client_id)
+
+
+def tone(probability=0.93, **changes):
+    content = {
+        "counts": {"Urgent": 9, "Formal": 11, "unknown": 14},
+        "estimate": {"Urgent": 0.448, "Formal": 0.5},
+        "dominant_tone": "Formal",
+        "dominant_tone_probability": 0.95,
+    }
+    return finding("tone_distribution", content | changes, probability, parameters={"distance": 0.1})
+
+
+def pattern(probability=0.93, *, client_id="c-1", **changes):
+    content = {
+        "pattern_type": "tone_increasing",
+        "value": "Urgent",
+        "against": "own_past",
+        "affected_leads": 23,
+        "effect": {"estimate": 0.12, "interval": {"level": 0.9, "low": -0.004, "high": 0.2}, "unit": "share"},
+        "first_seen": "2025-05-01",
+    }
+    return finding("pattern_detected", content | changes, probability, client_id=client_id)
+
+
+def prediction(probability=0.93, *, low=9, high=15, n_open=140, **changes):
+    parameters = {"low": low, "high": high}
+    content = {"predicted_conversions": 12} | changes
+    return finding("conversion_prediction", content, probability, parameters=parameters, facts={"n_open": n_open})
+
+
+def conversion(probability=0.95, **changes):
+    content = {"lead_name": "Sarah Chen", "days_to_convert": 7, "touch_points": 3, "conversion_value": 5000}
+    return finding("conversion", content | changes, probability, parameters={"days": 90})
+
+
+def reversion(probability=0.95, **changes):
+    content = {"lead_name": "Sarah Chen", "reason": None, "reverted_to": "Actif", "days_as_customer": 12}
+    return finding("reversion", content | changes, probability, parameters={"days": 90})
+
+
+EVERY_KIND = (engagement, urgency, tone, pattern, prediction, conversion, reversion)
+
+
+def number_variants(make):
+    """The same finding with each number in turn replaced by an extreme one."""
+    base = make().content
+    for key, value in base.items():
+        if isinstance(value, str):
+            continue
+        for extreme in EXTREMES:
+            if isinstance(value, dict):
+                yield make(**{key: dict.fromkeys(value, extreme)})
+                yield make(**{key: {}})
+            yield make(**{key: extreme})
+
+
+@pytest.mark.parametrize(
+    ("made", "english", "french"),
+    [
+        (
+            engagement(),
+            (
+                "Engagement is 62 out of 100 for 34 leads in the last 30 days, after 57 in the 30 days before."
+                " It is very likely (93%) that the score is rising."
+            ),
+            (
+                "L’engagement atteint 62 sur 100 au cours des 30 derniers jours, pour 34 prospects,"
+                " contre 57 au cours des 30 jours précédents. Il est très probable (93~%) que le score est en hausse."
+            ),
+        ),
+        (
+            engagement(0.5, trend="stable", previous=None, metrics={"total_leads": 1}),
+            (
+                "Engagement is 62 out of 100 for 1 lead in the last 30 days."
+                " It is too early to say whether the score is holding steady (50%)."
+            ),
+            (
+                "L’engagement atteint 62 sur 100 au cours des 30 derniers jours, pour 1 prospect."
+                " Quant à savoir si le score reste stable, il est trop tôt pour le dire (50~%)."
+            ),
+        ),
+        (
+            urgency(0.75),
+            (
+                "Among 20 leads of known urgency in the last 30 days, the share of high urgency is 25%,"
+                " after 40% in the 30 days before. It is likely (75%) that high urgency is becoming less frequent."
+            ),
+            (
+                "Au cours des 30 derniers jours, la part d’urgence élevée est de 25~%,"
+                " pour 20 prospects d’urgence connue, contre 40~% au cours des 30 jours précédents."
+                " Il est probable (75~%) que la part d’urgence élevée diminue."
+            ),
+        ),
+        (
+            urgency(0.6, client_id=None, previous_high_urgency_pct=None),
+            (
+                "Among 20 leads (all clients) of known urgency in the last 30 days, the share of high urgency is 25%."
+                " Leaning this way (60%): high urgency is becoming less frequent."
+            ),
+            (
+                "Au cours des 30 derniers jours, la part d’urgence élevée est de 25~%,"
+                " pour 20 prospects (tous clients confondus) d’urgence connue."
+                " Tendance possible (60~%)~: la part d’urgence élevée diminue."
+            ),
+        ),
+        (
+            tone(),
+            (
+                "The leading tone in the last 30 days is formal, estimated at 50%, from 20 leads of known tone."
+                " It is very likely (93%) that the estimated tone shares are right to within 10 points."
+            ),
+            (
+                "Le ton formel domine au cours des 30 derniers jours~: 50~% selon l’estimation,"
+                " d’après 20 prospects au ton connu."
+                " Il est très probable (93~%) que la répartition estimée des tons est juste à 10 points près."
+            ),
+        ),
+        (
+            pattern(),
+            (
+                "It is very likely (93%) that leads whose tone is urgent are more frequent than before. In figures:"
+                " about +12 points (between -0.4 and +20), 23 leads concerned, first seen on May 1, 2025."
+            ),
+            (
+                "Il est très probable (93~%) que les prospects au ton urgent sont plus fréquents qu’auparavant."
+                " En chiffres~: environ +12 points (entre -0,4 et +20), 23 prospects concernés,"
+                " premier signe le 1er mai 2025."
+            ),
+        ),
+        (
+            pattern(
+                client_id=None,
+                pattern_type="volume_decreasing",
+                value=None,
+                against="pool",
+                affected_leads=1,
+                effect={"estimate": 0.53, "interval": None, "unit": "ratio"},
+                first_seen=None,
+            ),
+            (
+                "It is very likely (93%) that new leads are less numerous than at the other clients."
+                " In figures: about 0.53 times the level of the other clients, 1 lead concerned among all clients."
+            ),
+            (
+                "Il est très probable (93~%) que les nouveaux prospects sont moins nombreux"
+                " que chez les autres clients. En chiffres~: environ 0,53 fois le niveau des autres clients,"
+                " 1 prospect concerné, tous clients confondus."
+            ),
+        ),
+        (
+            prediction(0.78),
+            (
+                "About 12 conversions are expected in the next 30 days from 140 open leads."
+                " It is likely (78%) that the actual number will be between 9 and 15."
+            ),
+            (
+                "Environ 12 conversions sont attendues au cours des 30 prochains jours, pour 140 prospects en cours."
+                " Il est probable (78~%) que le nombre réel sera entre 9 et 15."
+            ),
+        ),
+        (
+            prediction(0.99, predicted_conversions=0, low=0, high=0, n_open=1),
+            (
+                "No conversion is expected in the next 30 days from 1 open lead."
+                " It is very likely (99%) that the actual number will be exactly 0."
+            ),
+            (
+                "Aucune conversion n’est attendue au cours des 30 prochains jours, pour 1 prospect en cours."
+                " Il est très probable (99~%) que le nombre réel sera exactement 0."
+            ),
+        ),
+        (
+            prediction(0.8, predicted_conversions=1, low=0, high=2, n_open=1200),
+            (
+                "About 1 conversion is expected in the next 30 days from 1,200 open leads."
+                " It is likely (80%) that the actual number will be between 0 and 2."
+            ),
+            (
+                "Environ 1 conversion est attendue au cours des 30 prochains jours, pour 1_200 prospects en cours."
+                " Il est probable (80~%) que le nombre réel sera entre 0 et 2."
+            ),
+        ),
+        (
+            conversion(),
+            (
+                "Lead “Sarah Chen” converted in 7 days after 3 touch points, for a value of 5,000."
+                " It is very likely (95%) that this conversion will last at least 90 days."
+            ),
+            (
+                "Le prospect «~Sarah Chen~» s’est converti en 7 jours après 3 points de contact,"
+                " pour une valeur de 5_000. Il est très probable (95~%) que cette conversion tiendra au moins 90 jours."
+            ),
+        ),
+        (
+            conversion(lead_name=None, days_to_convert=0, touch_points=1, conversion_value=None),
+            (
+                "A lead converted on the day of first contact after 1 touch point."
+                " It is very likely (95%) that this conversion will last at least 90 days."
+            ),
+            (
+                "Un prospect s’est converti le jour même du premier contact après 1 point de contact."
+                " Il est très probable (95~%) que cette conversion tiendra au moins 90 jours."
+            ),
+        ),
+        (
+            reversion(reason="Placé dans convertis par erreur", days_as_customer=1),
+            (
+                "Lead “Sarah Chen” is no longer a customer after 1 day, and is now tagged “Active”: the conversion"
+                " had been recorded by mistake. It is very likely (95%) that this will still be so in 90 days."
+            ),
+            (
+                "Le prospect «~Sarah Chen~» n’est plus un client après 1 jour et porte désormais"
+                " l’étiquette «~Actif~»~: la conversion avait été enregistrée par erreur."
+                " Il est très probable (95~%) que ce sera encore le cas dans 90 jours."
+            ),
+        ),
+        (
+            reversion(lead_name=None, days_as_customer=None, reverted_to="VIP", reason="Other: Sarah asked"),
+            (
+                "A lead is no longer a customer, and is now tagged “VIP”."
+                " It is very likely (95%) that this will still be so in 90 days."
+            ),
+            (
+                "Un prospect n’est plus un client et porte désormais l’étiquette «~VIP~»."
+                " Il est très probable (95~%) que ce sera encore le cas dans 90 jours."
+            ),
+        ),
+    ],
+)
+def test_what_is_said(made, english, french):
+    assert insight_text(made, "en") == english
+    # In the expectations ~ is a no-break space and _ the narrow one between thousands.
+    assert insight_text(made, "fr") == french.replace("~", "\u00a0").replace("_", "\u202f")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("make", EVERY_KIND)
+def test_any_number_may_be_missing_or_absurd(make, language):
+    for made in number_variants(make):
+        text = insight_text(made, language)
+        assert text.endswith(".")
+        assert not re.search(r"None|nan|inf\b|[{}]|  |\.\.|many", text), text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_content_at_all_still_makes_a_sentence(language):
+    for make in EVERY_KIND:
+        empty = finding(make().event_type, {}, 0.3, n=0)
+        assert insight_text(empty, language).endswith(".")
+        assert insight_text(finding(make().event_type, {}, float("nan"), client_id=None), language).endswith(".")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_without_leads_or_known_values_it_says_so(language):
+    nothing = {"en": "No lead came in", "fr": "Aucun prospect n’est arrivé"}[language]
+    unknown = {"en": "is not known", "fr": "n’est pas connu"}[language]
+    assert insight_text(finding("urgency_trend", {"counts": {"High": 0}}, n=0), language).startswith(nothing)
+    assert insight_text(finding("tone_distribution", {"counts": {}}, n=0, client_id=None), language).startswith(nothing)
+    assert unknown in insight_text(urgency(counts={"unknown": 34}), language)
+    assert unknown in insight_text(tone(counts={"unknown": 34}), language)
+
+
+SAYS = {
+    "en": {"very_likely": "very likely", "likely": "is likely", "leaning": "Leaning", "too_early": "too early to say"},
+    "fr": {
+        "very_likely": "très probable",
+        "likely": "est probable",
+        "leaning": "Tendance possible",
+        "too_early": "trop tôt pour le dire",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("probability", "word"),
+    [(1.0, "very_likely"), (0.9, "very_likely"), (0.894, "likely"), (0.75, "likely"), (0.744, "leaning"),
+     (0.6, "leaning"), (0.594, "too_early"), (0.0, "too_early"), (float("nan"), "too_early")],
+)  # fmt: skip
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("make", EVERY_KIND)
+def test_the_words_follow_the_scale_and_only_one_of_them_is_said(make, language, probability, word):
+    text = insight_text(make(probability), language)
+    assert [word] == [name for name, said in SAYS[language].items() if said in text]
+    assert speech(language).percent(stated_confidence(probability)) in text
+
+
+@given(st.floats(min_value=0, max_value=1))
+def test_certainty_is_never_above_the_confidence_that_is_shown(probability):
+    least = {"very_likely": 0.9, "likely": 0.75, "leaning": 0.6, "too_early": 0.0}
+    assert least[certainty(probability)] <= stated_confidence(probability) <= 0.99
+
+
+@given(st.floats(min_value=0, max_value=1), st.floats(min_value=0, max_value=1))
+def test_more_probable_is_never_said_with_a_weaker_word(one, other):
+    order = ["too_early", "leaning", "likely", "very_likely"]
+    low, high = sorted((one, other))
+    assert order.index(certainty(low)) <= order.index(certainty(high))
+
+
+@pytest.mark.parametrize(
+    ("dominance", "confidence", "said"),
+    [(0.95, 0.93, " is formal"), (0.95, 0.7, " seems to be formal"), (0.7, 0.93, " seems to be formal"),
+     (0.5, 0.93, "No tone clearly leads"), (None, 0.93, "No tone clearly leads")],
+)  # fmt: skip
+def test_a_tone_leads_only_as_surely_as_it_does(dominance, confidence, said):
+    assert said in insight_text(tone(confidence, dominant_tone_probability=dominance), "en")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_name_is_said_only_of_conversions_and_reversions(language):
+    for make in EVERY_KIND:
+        text = insight_text(make(lead_name="Zoë Quux"), language)
+        assert ("Zoë Quux" in text) == (make in (conversion, reversion))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_name_may_hold_anything(language):
+    text = insight_text(conversion(lead_name="{n} %s\x00 <b>" + "x" * 1000), language)
+    assert "{n} %s <b>xxx" in text
+    assert len(text) < 400
+
+
+def test_a_free_reason_is_not_repeated():
+    assert "secret" not in insight_text(reversion(reason="Other: secret"), "en")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("against", ["own_past", "pool"])
+@pytest.mark.parametrize("pattern_type", [*PATTERN_TYPES, "weather_increasing", "odd", None])
+def test_every_pattern_has_a_sentence_and_a_recommendation(pattern_type, against, language):
+    subject = str(pattern_type).rpartition("_")[0]
+    values = {"tone": TONES, "urgency": URGENCY_NAMES}.get(subject, [VALUES.get(subject)])
+    for value in [*values, None]:
+        made = pattern(pattern_type=pattern_type, value=value, against=against)
+        assert insight_text(made, language).endswith(".")
+        advice = recommendation(str(pattern_type), value, language)
+        assert advice
+        assert not re.search(r"None|[{}]|“”|  ", advice)
+
+
+def test_patterns_in_words():
+    english = {
+        ("urgency_increasing", "High"): "leads of high urgency are more frequent",
+        ("tone_decreasing", "Other"): "leads whose tone is “other” are less frequent",
+        ("source_increasing", "referral"): "leads from “referral” are more frequent",
+        ("intent_increasing", "Demande de devis"): "leads whose intent is “Quote Request” are more frequent",
+        ("language_increasing", "fr"): "leads who write in French are more frequent",
+        ("repeat_contact_decreasing", None): "leads write again less often",
+        ("conversion_rate_increasing", None): "leads convert more often",
+        ("weather_increasing", None): "the pattern “weather_increasing” is real",
+    }
+    for (pattern_type, value), said in english.items():
+        assert said in insight_text(pattern(pattern_type=pattern_type, value=value), "en")
+    french = insight_text(pattern(pattern_type="intent_increasing", value="Quote Request"), "fr")
+    assert "les prospects dont l’intention est «\u00a0Demande de devis\u00a0»" in french
+
+
+def test_recommendations_in_words():
+    assert recommendation("source_decreasing", "referral", "en") == (
+        "Check why leads from “referral” make up a smaller share"
+    )
+    assert recommendation("language_increasing", "en", "fr") == "Préparez des réponses en anglais"
+    more_low = recommendation("urgency_increasing", "Low", "en")
+    assert more_low == recommendation("urgency_decreasing", "High", "en")
+    assert recommendation("source_increasing", None, "en") == recommendation("other", None, "en")
+
+
+def test_actions_follow_from_what_is_there():
+    facts = {"follow_up_open": 5, "high_urgency_open": 1, "young_open": 1200, "stale_open": 2, "n_open": 1300}
+    assert recommended_actions(facts, "en") == [
+        "Reply first to the only open lead of high urgency",
+        "Follow up with the 5 leads tagged “Follow-Up”",
+        "Contact the 1,200 leads that came in this past week while they are fresh",
+        "Revive or archive the 2 leads open for more than 90 days",
+    ]
+    assert recommended_actions({"stale_open": 1, "top_source": "referral"}, "fr") == [
+        "Relancez ou archivez le seul prospect en cours depuis plus de 90 jours",
+        "Gardez un œil sur «\u00a0referral\u00a0», la principale source de prospects",
+    ]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("nothing", [None, 0, -1, float("nan"), float("inf"), "5", True])
+def test_no_action_follows_from_nothing(nothing, language):
+    counts = ("follow_up_open", "high_urgency_open", "young_open", "stale_open")
+    assert recommended_actions(dict.fromkeys(counts, nothing) | {"top_source": None, "n_open": 3}, language) == []
+    assert recommended_actions({"top_source": "unknown"}, language) == []
+    assert recommended_actions({}, language) == []
+
+
+def test_another_language_or_event_type_is_refused():
+    with pytest.raises(ValueError, match="en, fr"):
+        insight_text(engagement(), "de")
+    with pytest.raises(ValueError, match="weather"):
+        insight_text(finding("weather", {}), "en")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_shares_next_to_nothing_and_nearly_all_are_not_rounded_away(language):
+    says = speech(language)
+    assert says.percent(0) == says.percent(0.0) != says.percent(0.001)
+    assert says.percent(1) != says.percent(0.9999)
+    assert says.percent(0.001) in insight_text(urgency(high_urgency_pct=0.001), language)
+
+
+def test_french_writes_numbers_dates_and_percents_its_way():
+    says = speech("fr")
+    assert says.percent(0.34) == "34\u00a0%"
+    assert says.number(1_234_567) == "1\u202f234\u202f567"
+    assert says.number(1.83) == "1,8"
+    assert says.points(0.005) == "+0,5 point"
+    assert [says.date(datetime(2025, 3, day, tzinfo=UTC).date()) for day in (1, 11)] == [
+        "1er mars 2025",
+        "11 mars 2025",
+    ]
+    assert speech("en").date(datetime(2025, 3, 1, tzinfo=UTC).date()) == "March 1, 2025"
+
+
+# The catalogues
+
+
+def forms(message):
+    return [message] if isinstance(message, str) else list(message.values())
+
+
+def fields(message):
+    return {name for form in forms(message) for _, name, _, _ in string.Formatter().parse(form) if name}
+
+
+def test_both_catalogues_have_the_same_messages_with_the_same_fields():
+    assert en.MESSAGES.keys() == fr.MESSAGES.keys()
+    # {n} may be a word in one language ("the only lead") and is always offered.
+    assert {key: fields(message) - {"n"} for key, message in en.MESSAGES.items()} == {
+        key: fields(message) - {"n"} for key, message in fr.MESSAGES.items()
+    }
+    assert [key for key in en.MESSAGES if isinstance(en.MESSAGES[key], str) != isinstance(fr.MESSAGES[key], str)] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_plural_has_the_forms_of_its_language(language):
+    needed = {Locale(language).plural_form(n) for n in range(1001)}
+    for key, message in CATALOGUES[language].items():
+        if not isinstance(message, str):
+            assert needed <= message.keys() <= needed | {"=0"}, key
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("n", [0, 1, 2, 10**6, 1.5])
+def test_every_message_can_be_said_of_any_count(language, n):
+    says = speech(language)
+    for key, message in CATALOGUES[language].items():
+        text = says.say(key, n, **dict.fromkeys(fields(message) - {"n"}, "x"))
+        assert text.strip()
+        assert "{" not in text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_tone_urgency_tag_and_pattern_has_a_name(language):
+    says = speech(language)
+    names = [f"tone.{tone}" for tone in TONES] + [f"urgency.{urgency}" for urgency in URGENCY_NAMES]
+    names += [f"tag.{tag}" for tag in TAG_NAMES if tag not in ("None", "Other")]
+    names += [f"recommendation.{pattern_type}" for pattern_type in PATTERN_TYPES]
+    assert [name for name in names if not says.has(name)] == []
+
+
+def test_french_punctuation_keeps_its_no_break_spaces():
+    for key, message in fr.MESSAGES.items():
+        for form in forms(message):
+            assert not re.search(r"(?<!\u00a0)[:»%]|«(?!\u00a0)|[;?!'\"“”]", form), key
+
+
+def test_no_english_word_stays_in_french():
+    def words(catalogue):
+        return {
+            word
+            for message in catalogue.values()
+            for form in forms(message)
+            for word in re.findall(r"[^\W\d_]{2,}", re.sub(r"{\w+}", "", form).lower())
+        }
+
+    # Words that are the same in both languages, and the French tag « Nouveau lead ».
+    same = {
+        "score", "engagement", "point", "points", "contact", "conversion", "conversions", "client", "clients", "urgent",
+        "direct", "source", "lead", "support", "information", "consultation", "service",
+    }  # fmt: skip
+    assert words(en.MESSAGES) & words(fr.MESSAGES) - same == set()
+
+
+def test_asking_for_the_functions_does_not_load_babel():
+    code = "import sys, worker.insights; sys.exit('babel' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
