@@ -1,0 +1,131 @@
+"""PostgreSQL for the tests: the embedded server, a PostgreSQL 15 where there is one, and a fresh database per test."""
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from worker.database.embedded import embedded_server
+from worker.database.migrations import migrate
+from worker.database.pool import open_pool
+from worker.settings import Settings
+
+POSTGRESQL_15 = Path("/usr/lib/postgresql/15/bin")
+LOGIN_ROLE = "test_worker_login"
+
+
+@dataclass
+class TestServer:
+    """A server of the test session, and the databases made on it."""
+
+    __test__ = False
+    conninfo: str
+    admin: psycopg.Connection[Any]
+    template: str = ""
+    databases: list[str] = field(default_factory=list)
+
+    def create_database(self, template: str = "template0") -> str:
+        """Make a database as a copy of the template and return how to connect to it."""
+        name = f"test_{secrets.token_hex(6)}"
+        self.admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+        self.databases.append(name)
+        return make_conninfo(self.conninfo, dbname=name)
+
+    def drop_database(self, conninfo: str) -> None:
+        """Drop it, ending what a test left connected."""
+        name = psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"]
+        self.admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(str(name))))
+        self.databases.remove(str(name))
+
+
+@contextmanager
+def run_server(programs: Path | None) -> Iterator[TestServer]:
+    """Run a throw-away server; what it holds need not survive anything, so it writes no more carefully than that."""
+    # Not pytest's tmp_path: as root the server runs as another user, who may not enter there.
+    folder = Path(tempfile.mkdtemp(prefix="growth-brain-tests-", dir="/var/tmp" if os.name == "posix" else None))
+    folder.chmod(0o755)
+    try:
+        with ExitStack() as stack:
+            conninfo = stack.enter_context(embedded_server(folder / "server", programs=programs))
+            admin = stack.enter_context(psycopg.connect(conninfo, autocommit=True))
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                admin.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
+            admin.execute("SELECT pg_reload_conf()")
+            yield TestServer(conninfo, admin)
+    finally:
+        shutil.rmtree(folder)
+
+
+def settings_for(url: str, **environment: str) -> Settings:
+    """Settings as the environment of a test would give them: that database, and no long waits."""
+    return Settings.from_environment({"DATABASE_URL": url, "WORKER_DATABASE_WAIT_SECONDS": "10", **environment})
+
+
+def migrate_url(url: str) -> list[str]:
+    """Apply the schema to a database and return what was said."""
+    with open_pool(settings_for(url)) as database:
+        return migrate(database)
+
+
+@pytest.fixture(scope="session", params=["embedded", "postgresql-15"])
+def server(request: pytest.FixtureRequest) -> Iterator[TestServer]:
+    """A running server of each kind that this machine has."""
+    if request.param == "postgresql-15" and not POSTGRESQL_15.is_dir():
+        pytest.skip(f"no PostgreSQL 15 in {POSTGRESQL_15}")
+    programs = POSTGRESQL_15 if request.param == "postgresql-15" else None
+    with run_server(programs) as running:
+        template = running.create_database()
+        migrate_url(template)
+        running.admin.execute(f"CREATE ROLE {LOGIN_ROLE} LOGIN IN ROLE growth_worker")
+        running.template = str(psycopg.conninfo.conninfo_to_dict(template)["dbname"])
+        yield running
+
+
+@pytest.fixture
+def database_url(server: TestServer) -> Iterator[str]:
+    """A migrated database without rows, of this test alone."""
+    conninfo = server.create_database(server.template)
+    yield conninfo
+    server.drop_database(conninfo)
+
+
+@pytest.fixture
+def empty_database_url(server: TestServer) -> Iterator[str]:
+    """A database without anything in it, of this test alone."""
+    conninfo = server.create_database()
+    yield conninfo
+    server.drop_database(conninfo)
+
+
+@pytest.fixture
+def worker_url(database_url: str) -> str:
+    """The database of database_url as a login role that is a member of growth_worker, and nothing more, meets it."""
+    return as_role(database_url, LOGIN_ROLE)
+
+
+def as_role(url: str, role: str) -> str:
+    """Give the same database for another role."""
+    return make_conninfo(url, user=role)
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[str], psycopg.Connection[Any]]]:
+    """A function from an address to an open connection in autocommit mode, closed when the test ends."""
+    with ExitStack() as stack:
+
+        def open_connection(url: str) -> psycopg.Connection[Any]:
+            return stack.enter_context(psycopg.connect(url, autocommit=True))
+
+        yield open_connection

@@ -1,0 +1,255 @@
+"""Connections: a small pool, transactions with their own limits, and whole transactions tried again when that can help.
+
+Safe behind a transaction pooler: no prepared statements, no session state, everything by SET LOCAL.
+"""
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg import IsolationLevel
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+
+from worker.database.embedded import embedded_server
+from worker.errors import ConfigurationError, DatabaseUnavailableError
+from worker.settings import Settings
+
+T = TypeVar("T")
+Connection = psycopg.Connection[Any]
+
+APPLICATION_NAME = "growth-brain-worker"
+MAX_CONNECTIONS = 4  # a session pooler often has 15 places for everybody
+CONNECT_TIMEOUT_SECONDS = 10
+LONGEST_PAUSE_SECONDS = 5.0
+
+# Worth trying again as a whole: the server goes or comes, a conflict, no free place. 23503 is a client deleted between
+# our read and our write: the next read does not see it any more, so few repetitions are enough.
+AWAY = ("57P01", "57P02", "57P03", "53300")
+CONFLICT = ("40001", "40P01")
+FOREIGN_KEY = "23503"
+FOREIGN_KEY_ATTEMPTS = 3
+
+# How servers and poolers word what no waiting heals. libpq gives no code for a refused connection.
+REFUSED_FOR_GOOD = (
+    "password authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "is not permitted to log in",
+    "Tenant or user not found",
+)
+
+DEFAULTS: dict[str, str | int] = {
+    "application_name": APPLICATION_NAME,
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "target_session_attrs": "read-write",
+}
+
+SET_LIMITS = """
+    SELECT set_config('search_path', 'public, pg_temp', true),
+           set_config('TimeZone', 'UTC', true),
+           set_config('statement_timeout', %(statement)s, true),
+           set_config('lock_timeout', %(lock)s, true),
+           set_config('idle_in_transaction_session_timeout', %(idle)s, true)
+"""
+
+
+class Database:
+    """The database as the rest of the worker sees it: transactions to read in, transactions to write in."""
+
+    def __init__(self, pool: ConnectionPool[Connection], settings: Settings, conninfo: str) -> None:
+        self._pool = pool
+        self._conninfo = conninfo
+        self.settings = settings
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open one REPEATABLE READ, READ ONLY transaction: every statement in it sees the same instant."""
+        with self._transaction(IsolationLevel.REPEATABLE_READ, read_only=True) as conn:
+            yield conn
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open one READ COMMITTED transaction, committed when the block ends well and undone when it does not."""
+        with self._transaction(IsolationLevel.READ_COMMITTED, read_only=False) as conn:
+            yield conn
+
+    @contextlib.contextmanager
+    def autocommit(self) -> Iterator[Connection]:
+        """Open a connection of its own without a transaction, for scripts that begin and commit by themselves."""
+        with (
+            _naming_the_absent(self._conninfo),
+            psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None) as conn,
+        ):
+            yield conn
+
+    def retrying(self, work: Callable[[Connection], T], read_only: bool) -> T:
+        """
+        Run work in a transaction, and the whole of it again after an error that may pass.
+
+        For at most database_wait_seconds. When a connection is lost at COMMIT nobody can say whether it was committed:
+        work has to be harmless when done twice, or to ask the ledger first.
+        """
+        deadline = time.monotonic() + self.settings.database_wait_seconds
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                with self.read() if read_only else self.write() as conn:
+                    return work(conn)
+            except (psycopg.Error, DatabaseUnavailableError) as exc:
+                pause = pause_seconds(attempt)
+                if not _may_pass(exc, attempt) or time.monotonic() + pause > deadline:
+                    raise
+            time.sleep(pause)
+
+    @contextlib.contextmanager
+    def _transaction(self, isolation: IsolationLevel, *, read_only: bool) -> Iterator[Connection]:
+        settings = self.settings
+        limits = {
+            "statement": f"{settings.statement_timeout_seconds}s",
+            "lock": f"{settings.lock_timeout_seconds}s",
+            # The analysis between two statements of a transaction is short; a process that hangs must not hold locks.
+            "idle": f"{max(60, settings.statement_timeout_seconds)}s",
+        }
+        with _naming_the_absent(self._conninfo), self._pool.connection() as conn:
+            conn.isolation_level = isolation
+            conn.read_only = read_only
+            with conn.transaction():
+                conn.execute(SET_LIMITS, limits)
+                yield conn
+
+
+@contextlib.contextmanager
+def open_pool(settings: Settings) -> Iterator[Database]:
+    """
+    Connect to the database of the settings, starting the embedded server where that is asked for.
+
+    Waits for a database that is away, up to database_wait_seconds.
+    """
+    if settings.database_url is None:
+        raise ConfigurationError(
+            [
+                (
+                    "DATABASE_URL is not set: give the address of a PostgreSQL 15 or newer"
+                    " (postgresql://user:password@host:5432/database), or DATABASE_URL=embedded for a server of its own"
+                )
+            ]
+        )
+    with contextlib.ExitStack() as stack:
+        if settings.database_url == "embedded":
+            url = stack.enter_context(embedded_server(settings.embedded_dir))
+        else:
+            url = settings.database_url
+        conninfo = _complete(url)
+        _wait_for_server(conninfo, settings.database_wait_seconds)
+        pool: ConnectionPool[Connection] = ConnectionPool(
+            conninfo,
+            kwargs={"prepare_threshold": None},
+            min_size=0,  # a worker that works once a day holds nothing while idle
+            max_size=MAX_CONNECTIONS,
+            timeout=max(1.0, settings.database_wait_seconds),
+            max_idle=60,
+            check=ConnectionPool.check_connection,
+            open=False,
+        )
+        stack.enter_context(pool)
+        yield Database(pool, settings, conninfo)
+
+
+def pause_seconds(attempt: int) -> float:
+    """How long to wait after the given failed attempt: doubling, with jitter so that replicas do not come in step."""
+    return min(LONGEST_PAUSE_SECONDS, 0.1 * 2.0 ** min(attempt - 1, 10)) * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def describe_server(conninfo: str) -> str:
+    """Name a server by host, port and database: what a message may say, without user and password."""
+    parts = conninfo_to_dict(conninfo)
+    host = parts.get("host") or parts.get("hostaddr") or "the local socket"
+    return f"{host}, port {parts.get('port') or 5432}, database {parts.get('dbname') or 'of the user’s name'}"
+
+
+def is_transient(error: psycopg.Error) -> bool:
+    """Whether the same transaction may succeed when it is tried again."""
+    state = error.sqlstate
+    if state is None:
+        # The connection broke: the server had no time to send a code.
+        return isinstance(error, psycopg.OperationalError)
+    return state.startswith("08") or state in (*AWAY, *CONFLICT, FOREIGN_KEY)
+
+
+def _may_pass(error: psycopg.Error | DatabaseUnavailableError, attempt: int) -> bool:
+    cause = error if isinstance(error, psycopg.Error) else error.__cause__
+    if not isinstance(cause, psycopg.Error) or isinstance(cause, PoolTimeout):
+        return False  # the pool has already waited as long as we may
+    if cause.sqlstate == FOREIGN_KEY and attempt >= FOREIGN_KEY_ATTEMPTS:
+        return False
+    return is_transient(cause)
+
+
+@contextlib.contextmanager
+def _naming_the_absent(conninfo: str) -> Iterator[None]:
+    """Turn errors that mean an absent server into ours; the others pass as they are."""
+    try:
+        yield
+    except (PoolTimeout, PoolClosed, TooManyRequests) as exc:
+        raise DatabaseUnavailableError(f"The database ({describe_server(conninfo)}) did not answer in time") from exc
+    except psycopg.OperationalError as exc:
+        if exc.sqlstate is None or exc.sqlstate.startswith("08") or exc.sqlstate in AWAY:
+            raise DatabaseUnavailableError(
+                f"The connection to the database ({describe_server(conninfo)}) was lost"
+            ) from exc
+        raise
+
+
+def _complete(url: str) -> str:
+    """Add what a long-lived worker wants of a connection, wherever the address does not say it itself."""
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # Not `from` the error: its text repeats the address, and with it the password.
+        raise ConfigurationError(["DATABASE_URL cannot be read as an address of a PostgreSQL database"]) from None
+    if any(not part.isdecimal() for part in str(given.get("port") or 5432).split(",")):
+        raise ConfigurationError([f"The port in DATABASE_URL is {given['port']!r}, not a number"])
+    return make_conninfo("", **{**DEFAULTS, **{name: value for name, value in given.items() if value is not None}})
+
+
+def _wait_for_server(conninfo: str, wait_seconds: float) -> None:
+    """Connect once, so that an absent server or a wrong password is told at once and in one sentence."""
+    deadline = time.monotonic() + wait_seconds
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            psycopg.connect(conninfo, prepare_threshold=None).close()
+        except psycopg.OperationalError as exc:
+            reason = _reason(exc, conninfo)
+            pause = pause_seconds(attempt)
+            if any(words in reason for words in REFUSED_FOR_GOOD) or ("does not exist" in reason and "FATAL" in reason):
+                raise DatabaseUnavailableError(
+                    f"The database ({describe_server(conninfo)}) refuses the connection: {reason}"
+                ) from None
+            if time.monotonic() + pause > deadline:
+                raise DatabaseUnavailableError(
+                    f"The database ({describe_server(conninfo)}) did not answer within {wait_seconds:g} s: {reason}"
+                ) from None
+        else:
+            return
+        time.sleep(pause)
+
+
+def _reason(error: psycopg.Error, conninfo: str) -> str:
+    """Give the last line of the error's text, without the password should it ever be in it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if "FATAL" in line or "failed" in line or "error" in line]
+    text = (told or lines or ["no reason given"])[-1]
+    password = conninfo_to_dict(conninfo).get("password")
+    return text.replace(str(password), "...") if password else text

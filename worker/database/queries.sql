@@ -1,0 +1,244 @@
+-- The worker's SQL. Each statement: its name, a line on its purpose, the statement itself. Values are %(named)s; what is
+-- in {braces} is a piece of SQL that depends on which optional columns this database has (catalogue.py).
+
+-- name: read_columns
+-- The columns of the tables that the worker knows, with their types and whether we may read them.
+SELECT n.nspname AS schema_name,
+       c.relname AS table_name,
+       c.relkind::text AS kind,
+       a.attname AS column_name,
+       t.typname AS type_name,
+       a.attnotnull AS is_required,
+       (a.atthasdef OR a.attidentity <> '') AS has_default,
+       (has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT')) AS readable
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND ((n.nspname = 'public' AND c.relname = ANY (%(tables)s)) OR (n.nspname = 'worker' AND c.relname = ANY (%(own)s)))
+ORDER BY n.nspname, c.relname, a.attnum;
+
+-- name: read_tables
+-- The same tables as wholes: our rights on them, and whether row-level security stands between us and the rows.
+SELECT n.nspname AS schema_name,
+       c.relname AS table_name,
+       c.relkind::text AS kind,
+       -- an insert through a policy needs no more than this; the estimate is -1 where nobody counted yet
+       c.reltuples::float8 AS estimated_rows,
+       CASE WHEN c.relkind IN ('r', 'p') THEN row_security_active(c.oid) ELSE false END AS row_security_active,
+       has_table_privilege(c.oid, 'SELECT') AS may_select,
+       has_table_privilege(c.oid, 'INSERT') AS may_insert,
+       has_table_privilege(c.oid, 'UPDATE') AS may_update,
+       has_table_privilege(c.oid, 'DELETE') AS may_delete,
+       has_schema_privilege(n.oid, 'USAGE') AS may_use_schema
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+  AND ((n.nspname = 'public' AND c.relname = ANY (%(tables)s)) OR (n.nspname = 'worker' AND c.relname = ANY (%(own)s)))
+ORDER BY n.nspname, c.relname;
+
+-- name: read_policies
+-- The row-level security policies that apply to us on those tables, with their conditions.
+SELECT n.nspname AS schema_name,
+       c.relname AS table_name,
+       p.polcmd::text AS command,
+       p.polpermissive AS is_permissive,
+       coalesce(pg_get_expr(p.polqual, p.polrelid), 'true') = 'true'
+           AND coalesce(pg_get_expr(p.polwithcheck, p.polrelid), 'true') = 'true' AS is_always_true
+FROM pg_catalog.pg_policy p
+JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE ((n.nspname = 'public' AND c.relname = ANY (%(tables)s)) OR (n.nspname = 'worker' AND c.relname = ANY (%(own)s)))
+  AND EXISTS (SELECT FROM unnest(p.polroles) AS r (role)
+              WHERE CASE WHEN r.role = 0 THEN true ELSE pg_has_role(r.role, 'USAGE') END)
+ORDER BY n.nspname, c.relname, p.polname;
+
+-- name: read_indexes
+-- The usable btree indexes of those tables: the first column of each, and which are unique.
+SELECT c.relname AS table_name,
+       i.relname AS index_name,
+       a.attname AS first_column,
+       x.indisunique AS is_unique,
+       (x.indpred IS NOT NULL) AS is_partial
+FROM pg_catalog.pg_index x
+JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+JOIN pg_catalog.pg_class c ON c.oid = x.indrelid
+JOIN pg_catalog.pg_am m ON m.oid = i.relam AND m.amname = 'btree'
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'public'
+LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.indkey[0]
+WHERE x.indisvalid AND c.relname = ANY (%(tables)s)
+ORDER BY c.relname, i.relname;
+
+-- name: read_server
+-- What the server and the session say of themselves.
+SELECT current_setting('server_version_num')::integer AS version_number,
+       current_setting('server_version') AS version,
+       current_user::text AS role_name,
+       clock_timestamp() AS server_time,
+       EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'worker') AS has_private_schema,
+       EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'growth_worker') AS has_worker_role;
+
+-- name: read_overreach
+-- The secret columns of clients that growth_worker, which needs none of them, may read.
+SELECT a.attname AS column_name
+FROM pg_catalog.pg_attribute a
+WHERE a.attrelid = pg_catalog.to_regclass('public.clients') AND a.attnum > 0 AND NOT a.attisdropped
+  AND a.attname = ANY (%(secrets)s)
+  AND has_column_privilege('growth_worker', a.attrelid, a.attnum, 'SELECT')
+ORDER BY a.attname;
+
+-- name: any_row_visible
+-- Whether row-level security shows us at least one row of a table.
+SELECT EXISTS (SELECT FROM {table}) AS visible;
+
+-- name: record_migration
+-- Note that a schema file was applied, and which version of it.
+INSERT INTO worker.migrations (name, digest)
+VALUES (%(name)s, %(digest)s)
+ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, applied_at = now()
+WHERE migrations.digest <> excluded.digest;
+
+-- name: read_migrations
+-- The schema files applied so far, and which version of each.
+SELECT name, digest FROM worker.migrations ORDER BY name;
+
+-- name: read_clients
+-- Every client and what the jobs need of it; columns that a database lacks are nulls.
+SELECT c.client_id::text, {language}, {industry}, {is_test}, {is_internal}
+FROM clients AS c
+
+-- name: read_leads
+-- The leads with a contact in the look-back, or all. Served by lead_memory ("timestamp").
+-- Sorted by the reader, so that the server's collation cannot reach a result.
+SELECT l.id::text, l.client_id::text, l."timestamp", {urgency}, {tone}, {confidence}, {source}, {intent}, {language},
+    {tag}, {archived}, {deleted}, {is_test}, {last_updated}, {closed_at}, {outcome},
+    {urgency_history}, {tone_history}, {confidence_history}, {no_sale_at}
+FROM lead_memory AS l
+{window}
+
+-- name: read_lead_actions
+-- What was done with those leads. Served by lead_actions (lead_id) for a look-back, read whole otherwise.
+SELECT a.lead_id::text, {when}, {id}, {kind}, {tag}, {converted}, {reason}
+FROM lead_actions AS a
+{window}
+
+-- name: read_lead_names
+-- Names for conversion and reversion events only. Served by the primary key of lead_memory.
+SELECT l.id::text, l.name FROM lead_memory AS l WHERE l.id = ANY (%(ids)s::{id_array})
+
+-- name: write_snapshots
+-- One statement for a shard: insert what is new, refresh what differs, leave the rest untouched. Events are history:
+-- once written they stay. A client deleted since it was read is passed over. Served by growth_brain_one_per_claim.
+WITH written AS (
+    INSERT INTO growth_brain AS g
+        (client_id, event_type, learning_snapshot, insight_text, confidence, created_at)
+    SELECT r.client_id, r.event_type, r.learning_snapshot, r.insight_text, r.confidence, r.created_at
+    FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (
+        client_id uuid, event_type text, learning_snapshot jsonb, insight_text text, confidence numeric(3, 2),
+        created_at timestamptz)
+    WHERE r.client_id IS NULL OR EXISTS (SELECT FROM clients AS c WHERE c.client_id::text = r.client_id::text)
+    ON CONFLICT (client_id, event_type, (learning_snapshot ->> 'period_key'), (learning_snapshot ->> 'claim_key'))
+        WHERE learning_snapshot ->> 'period_key' IS NOT NULL
+    DO UPDATE SET learning_snapshot = excluded.learning_snapshot, insight_text = excluded.insight_text,
+        confidence = excluded.confidence, created_at = excluded.created_at
+    WHERE g.event_type NOT IN ('conversion', 'reversion')
+        AND (g.learning_snapshot, g.insight_text, g.confidence, g.created_at) IS DISTINCT FROM
+            (excluded.learning_snapshot, excluded.insight_text, excluded.confidence, excluded.created_at)
+    RETURNING (xmax = 0) AS is_new
+)
+SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM written
+
+-- name: delete_withdrawn_snapshots
+-- What an earlier run of this period said of these clients and this one no longer says (their last lead of the window
+-- was deleted, a pattern is gone). Never what a later as_of wrote. Served by growth_brain_one_per_claim.
+DELETE FROM growth_brain AS g
+WHERE g.event_type = %(event_type)s
+    AND g.learning_snapshot ->> 'period_key' = %(period_key)s
+    AND (g.client_id = ANY (%(client_ids)s::uuid[]) OR (%(with_global)s::boolean AND g.client_id IS NULL))
+    AND (g.learning_snapshot ->> 'as_of')::timestamptz <= %(as_of)s
+    AND NOT EXISTS (
+        SELECT FROM jsonb_to_recordset(%(keys)s::jsonb) AS k (client_id uuid, period_key text, claim_key text)
+        WHERE k.client_id IS NOT DISTINCT FROM g.client_id AND k.period_key = %(period_key)s
+            AND k.claim_key = g.learning_snapshot ->> 'claim_key')
+
+-- name: read_past_patterns
+-- The pattern rows seen lately, for a pattern that goes on to keep its row. Served by idx_growth_brain_created_at.
+SELECT g.client_id::text AS client_id, g.event_type, g.learning_snapshot ->> 'period_key' AS period_key,
+    g.learning_snapshot ->> 'claim_key' AS claim_key, g.learning_snapshot ->> 'last_seen' AS last_seen,
+    (g.learning_snapshot ->> 'as_of')::timestamptz AS as_of
+FROM growth_brain AS g
+WHERE g.event_type = 'pattern_detected' AND g.created_at >= %(since)s
+    AND g.learning_snapshot ->> 'period_key' IS NOT NULL AND g.learning_snapshot ->> 'last_seen' IS NOT NULL
+ORDER BY g.created_at, g.id
+
+-- name: read_foreign_events
+-- Conversions and reversions that the application itself wrote: they have no period_key. The key names differ from
+-- version to version; lead_id is in all of them. Served by idx_growth_brain_event_type.
+SELECT g.event_type, g.learning_snapshot ->> 'lead_id' AS lead_id, g.created_at
+FROM growth_brain AS g
+WHERE g.event_type IN ('conversion', 'reversion') AND g.learning_snapshot ->> 'period_key' IS NULL
+    AND g.created_at IS NOT NULL
+
+-- name: claim_run
+-- Take the lease on a run if it is free, with a fresh token; no row comes back where another process holds it.
+INSERT INTO worker.runs AS r
+    (job, period_key, shard, status, token, holder, lease_until, attempts, as_of, started_at, heartbeat_at)
+VALUES (%(job)s, %(period_key)s, -1, 'running', 1, %(holder)s, now() + make_interval(secs => %(lease_seconds)s), 1,
+    %(as_of)s, now(), now())
+ON CONFLICT (job, period_key, shard) DO UPDATE SET
+    status = 'running', token = r.token + 1, holder = excluded.holder, lease_until = excluded.lease_until,
+    attempts = CASE WHEN r.status = 'done' THEN 1 ELSE r.attempts + 1 END, as_of = excluded.as_of,
+    started_at = now(), heartbeat_at = now(), finished_at = NULL, error = NULL, counts = '{{}}'
+WHERE r.status <> 'running' OR r.lease_until < now()
+RETURNING r.token
+
+-- name: read_run
+-- How a run stands, by server time.
+SELECT r.status, r.holder, r.as_of, GREATEST(0, extract(epoch FROM r.lease_until - now()))::float8 AS lease_seconds
+FROM worker.runs AS r WHERE r.job = %(job)s AND r.period_key = %(period_key)s AND r.shard = -1
+
+-- name: renew_lease
+-- Keep a run that is still ours; no row comes back where another process took it. Locks the row, so that what is
+-- written in the same transaction is written under a valid token.
+UPDATE worker.runs AS r
+SET lease_until = now() + make_interval(secs => %(lease_seconds)s), heartbeat_at = now()
+WHERE r.job = %(job)s AND r.period_key = %(period_key)s AND r.shard = -1 AND r.token = %(token)s
+    AND r.status = 'running'
+RETURNING r.token
+
+-- name: finish_run
+-- End a run that is still ours.
+UPDATE worker.runs AS r
+SET status = %(status)s, finished_at = now(), lease_until = NULL, counts = %(counts)s::jsonb, error = %(error)s
+WHERE r.job = %(job)s AND r.period_key = %(period_key)s AND r.shard = -1 AND r.token = %(token)s
+RETURNING r.token
+
+-- name: store_model
+-- Keep what a fit learned; the version is a digest of the content, so the same model is stored once.
+INSERT INTO worker.models (version, job, as_of, parameters, code_version)
+VALUES (%(version)s, %(job)s, %(as_of)s, %(parameters)s::jsonb, %(code_version)s)
+ON CONFLICT (version) DO NOTHING
+
+-- name: read_end_of_data
+-- The newest lead or action before now, for the demo to look back from. Served by the indexes on "timestamp".
+SELECT greatest(
+    (SELECT max(l."timestamp") FROM lead_memory AS l WHERE l."timestamp" < %(now)s),
+    (SELECT max(a."timestamp") FROM lead_actions AS a WHERE a."timestamp" < %(now)s))
+
+-- name: count_rows
+-- How much is there, for the demo's closing line.
+SELECT (SELECT count(*) FROM clients), (SELECT count(*) FROM lead_memory), (SELECT count(*) FROM growth_brain)
+
+-- name: read_demo_snapshots
+-- What one run said of each client, for the demo's table. Served by idx_growth_brain_created_at.
+SELECT g.client_id::text AS client_id, c.business_name, g.event_type, g.learning_snapshot, g.confidence
+FROM growth_brain AS g
+LEFT JOIN clients AS c ON c.client_id = g.client_id
+WHERE g.created_at = %(as_of)s AND g.event_type NOT IN ('conversion', 'reversion')
+ORDER BY g.client_id, g.event_type, g.id
+
+-- name: read_done
+-- The periods that are done, and when, for the calendar. Served by the ledger's primary key; the ledger is small.
+SELECT r.job, r.period_key, r.finished_at FROM worker.runs AS r
+WHERE r.shard = -1 AND r.status = 'done' AND r.period_key >= %(since)s AND r.finished_at IS NOT NULL
