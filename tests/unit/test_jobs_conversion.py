@@ -1,0 +1,168 @@
+"""conversion_events and conversion_prediction: the events' keys and words, the cohort, and what the history teaches."""
+
+import hashlib
+from datetime import timedelta
+
+import pytest
+from lead_rows import AS_OF, CLIENT_IDS, action, analysed, arranged, days_before, fitted, history, lead, run
+
+from worker.jobs.conversion_events import reconcile
+from worker.leads import from_microseconds, to_microseconds
+
+
+def events(rows, actions=(), as_of=AS_OF):
+    return run("conversion_events", arranged(rows, actions), as_of)
+
+
+def tag(lead_id, days, name, **more):
+    return action(lead_id, "tag", days_before(days), tag=name, **more)
+
+
+def test_a_conversion_in_the_seeds_words():
+    entries = history(("High", days_before(20.5)), ("Low", days_before(15)))
+    row = lead("a", days_before(15), urgency="Low", urgency_history=entries, tag="Converti")
+    (finding,) = events([row], [action("a", "note_added", days_before(16)), tag("a", 12, "Converti", converted=True)])
+    assert finding.content == {
+        "lead_id": "a",
+        "lead_name": None,
+        "conversion_value": None,
+        "days_to_convert": 8,
+        "touch_points": 3,
+        "initial_urgency": "High",
+        "final_tag": "Converted",
+        "dated": True,
+    }
+    assert isinstance(finding.content["days_to_convert"], int)
+    assert finding.created_at == days_before(12)
+    assert finding.period_key == "2025-03-19"
+    assert finding.claim_key == "a@2025-03-19T00:00:00+00:00"
+    assert finding.check.resolve_at == days_before(12) + timedelta(days=90)
+
+
+def test_a_reversion_says_why():
+    actions = [tag("a", 12, "Converted", converted=True), tag("a", 2, "Active", converted=False, reason="Other: x")]
+    conversion, reversion = events([lead("a", days_before(20), tag="Active")], actions)
+    assert (conversion.event_type, reversion.event_type) == ("conversion", "reversion")
+    assert reversion.content == {
+        "lead_id": "a", "lead_name": None, "reason": "Other: x", "reverted_to": "Active", "days_as_customer": 10,
+    }  # fmt: skip
+    assert reversion.created_at == days_before(2)
+
+
+def test_days_are_whole_and_never_negative():
+    (finding,) = events([lead("a", days_before(5), tag="Converted")], [tag("a", 9, "Converted")])
+    assert finding.content["days_to_convert"] == 0
+    assert finding.window == {"from": days_before(9).isoformat(), "to": days_before(9).isoformat()}
+
+
+def test_an_undated_conversion_keeps_its_key_whatever_happens_to_the_lead_later():
+    found = [
+        events([lead("lead_1735689600000_a", last, tag="Converted", updated=last)])[0]
+        for last in (days_before(9), days_before(3))
+    ]
+    assert found[0].created_at != found[1].created_at
+    assert {(f.period_key, f.claim_key) for f in found} == {
+        ("2025-01-01", "lead_1735689600000_a@after 2025-01-01T00:00:00+00:00")
+    }
+    assert found[0].content["days_to_convert"] is None
+    assert found[0].content["touch_points"] is None
+
+
+def test_deleted_leads_and_the_pool_have_no_events():
+    leads = arranged([lead("a", days_before(20), tag="Converted", deleted=True)], [tag("a", 9, "Converted")])
+    model = fitted("conversion_events", leads)
+    assert model["conversion"]["matured"]
+    assert analysed("conversion_events", leads, model) == []
+    assert analysed("conversion_events", leads.pool(), model) == []
+
+
+def test_an_events_confidence_knows_only_what_had_matured_before_it():
+    rows = [lead(f"{i}", days_before(300), tag="Active" if i < 9 else "Converted") for i in range(10)]
+    actions = [tag(f"{i}", 290, "Converted") for i in range(9)]
+    actions += [tag(f"{i}", 280, "Active", converted=False, reason="x") for i in range(9)]
+    early = next(f for f in events(rows, [*actions, tag("9", 210, "Converted")]) if f.content["lead_id"] == "9")
+    late = next(f for f in events(rows, [*actions, tag("9", 190, "Converted")]) if f.content["lead_id"] == "9")
+    assert early.claim.probability == pytest.approx(0.9)
+    assert late.claim.probability < 0.6
+
+
+def test_the_applications_own_rows_are_not_doubled():
+    rows = [lead(name, days_before(20), tag="Converted") for name in "abc"]
+    found = events(rows, [tag(name, 9, "Converted") for name in "abc"])
+    past = [
+        {"event_type": "conversion", "lead_id": "a", "created_at": days_before(9) + timedelta(hours=20)},
+        {"event_type": "conversion", "lead_id": "b", "created_at": days_before(9) + timedelta(hours=30)},
+        {"event_type": "reversion", "lead_id": "c", "created_at": days_before(9)},
+        {"event_type": "conversion", "lead_id": None, "created_at": days_before(9)},
+    ]
+    assert [finding.content["lead_id"] for finding in reconcile(found, past, AS_OF)] == ["b", "c"]
+
+
+def history_of(n, share, prefix="h", client=CLIENT_IDS[0]):
+    """Leads of the last year, a share of which converted after ten days."""
+    rows = [
+        lead(f"{prefix}{i}", days_before(330 - i * 300 / n), client, tag="Converted" if i < n * share else None)
+        for i in range(n)
+    ]
+    actions = [
+        action(row[0], "tag", from_microseconds(row[2]) + timedelta(days=10), tag="Converted")
+        for row in rows
+        if row[9] == "Converted"
+    ]
+    return rows, actions
+
+
+def test_the_cohort_is_the_open_leads_of_any_age():
+    rows, actions = history_of(100, 0.4)
+    (finding,) = run("conversion_prediction", arranged(rows, actions))
+    ids = sorted(row[0] for row in rows if row[9] is None)
+    assert finding.content["cohort"] == {
+        "size": 60, "hash": hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16],
+    }  # fmt: skip
+    assert finding.n == 60
+    best = finding.content["high_value_leads"]
+    assert len(best) == 10
+    assert [-item["probability"] for item in best] == sorted(-item["probability"] for item in best)
+    m = finding.content["predicted_conversions"]
+    assert finding.claim.parameters["low"] <= m <= finding.claim.parameters["high"]
+
+
+def test_no_open_lead_is_no_prediction():
+    assert run("conversion_prediction", arranged([lead("a", days_before(9), deleted=True)])) == []
+    assert run("conversion_prediction", arranged([lead("a", AS_OF)])) == []
+
+
+def test_the_pools_expectation_is_the_sum_of_its_clients():
+    rows, actions = history_of(300, 0.4)
+    more, more_actions = history_of(300, 0.05, "k", CLIENT_IDS[1])
+    leads = arranged(rows + more, actions + more_actions, 2)
+    model = fitted("conversion_prediction", leads)
+    each = analysed("conversion_prediction", leads, model)
+    (everyone,) = analysed("conversion_prediction", leads.pool(), model)
+    expected = sum(finding.content["expected_conversions"] for finding in each)
+    assert everyone.content["expected_conversions"] == pytest.approx(expected, rel=0.1)
+    assert everyone.content["cohort"]["size"] == sum(finding.n for finding in each)
+    arrivals = sum(finding.content["new_arrivals"]["expected"] for finding in each)
+    assert everyone.content["new_arrivals"]["expected"] == pytest.approx(arrivals)
+
+
+def test_the_leads_probabilities_add_up():
+    rows, actions = history_of(16, 0.5)
+    (finding,) = run("conversion_prediction", arranged(rows, actions))
+    total = sum(item["probability"] for item in finding.content["high_value_leads"])
+    assert finding.content["cohort"]["size"] == 8
+    assert total == pytest.approx(finding.content["expected_conversions"])
+
+
+def test_the_advice_counts_tags_of_back_then():
+    rows, actions = history_of(50, 0.2)
+    rows.append(lead("f", days_before(40), tag="Follow-Up"))
+    later = [*actions, action("f", "tag", days_before(2), tag="Follow-Up")]
+    leads = arranged(rows, later)
+
+    def follow_ups(as_of):
+        (finding,) = run("conversion_prediction", leads, as_of)
+        return finding.facts["follow_up_open"]
+
+    assert (follow_ups(days_before(5)), follow_ups(AS_OF)) == (0, 1)
+    assert to_microseconds(days_before(2)) > to_microseconds(days_before(5))

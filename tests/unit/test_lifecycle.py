@@ -1,0 +1,223 @@
+"""Episodes of being a customer, from actions that may be missing, partial, doubled or out of order."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lead_rows import AS_OF, action, arranged, days_before, history, lead
+
+from worker.leads import DAY, to_microseconds
+from worker.lifecycle import conversion_episodes, observe
+
+END = to_microseconds(AS_OF)
+
+
+def at(days):
+    return to_microseconds(days_before(days))
+
+
+def episodes(rows, actions=(), before=END):
+    return conversion_episodes(arranged(rows, actions), before)
+
+
+def spans(rows, actions=(), before=END):
+    """Give start, end of every episode, in days before AS_OF."""
+    return [
+        (None if e.start is None else (END - e.start) / DAY, None if e.end is None else (END - e.end) / DAY)
+        for e in episodes(rows, actions, before)
+    ]
+
+
+def tag(days, name, **more):
+    return action("a", "tag", days_before(days), tag=name, **more)
+
+
+def outcome(days, name, **more):
+    return action("a", "outcome_update", days_before(days), tag=name, **more)
+
+
+def one(**columns):
+    return [lead("a", days_before(40), **columns)]
+
+
+@pytest.mark.parametrize("converted", [True, None, False])
+def test_a_converted_tag_starts_an_episode(converted):
+    assert spans(one(tag="Converted"), [tag(30, "Converti", converted=converted)]) == [(30, None)]
+
+
+def test_conversion_outcome_alone_starts_one():
+    assert spans(one(), [tag(30, "Qualified", converted=True)]) == [(30, None)]
+
+
+def test_an_outcome_starts_and_another_ends_it():
+    actions = [outcome(30, "client_closed"), outcome(20, "no_sale")]
+    (episode,) = episodes(one(outcome="no_sale", closed_at=days_before(30)), actions)
+    assert (episode.start, episode.end, episode.reverted_to) == (at(30), at(20), "no_sale")
+
+
+def test_clearing_the_outcome_ends_it():
+    (episode,) = episodes(one(), [outcome(30, "client_closed"), outcome(20, None)])
+    assert (episode.end, episode.reverted_to, episode.reason) == (at(20), None, None)
+
+
+def test_a_revert_says_why_and_what_came_instead():
+    actions = [tag(30, "Converted", converted=True), tag(20, "Actif", converted=False, reason=" Autre: x ")]
+    (episode,) = episodes(one(tag="Actif"), actions)
+    assert (episode.end, episode.reason, episode.reverted_to) == (at(20), "Autre: x", "Active")
+
+
+def test_another_tag_ends_what_a_tag_made_but_not_what_an_outcome_made():
+    assert spans(one(tag="High Priority"), [tag(30, "Converted"), tag(20, "High Priority")]) == [(30, 20)]
+    actions = [outcome(30, "client_closed"), tag(20, "High Priority", converted=False)]
+    assert spans(one(tag="High Priority", outcome="client_closed"), actions) == [(30, None)]
+
+
+def test_two_reasons_to_be_a_customer_end_with_the_second():
+    actions = [tag(30, "Converted"), outcome(28, "client_closed"), tag(25, "Follow-Up"), outcome(20, "contacted")]
+    assert spans(one(tag="Follow-Up", outcome="contacted"), actions) == [(30, 20)]
+
+
+def test_default_false_on_other_rows_ends_nothing():
+    actions = [
+        tag(30, "Converted", converted=False),
+        action("a", "note_added", days_before(25), tag="Note Added", converted=False),
+        action("a", "reactivate", days_before(24), converted=False),
+        action("a", "insert", days_before(23), tag="New Lead", converted=False),
+        outcome(22, "meeting_booked", converted=False),
+    ]
+    assert spans(one(tag="Converted", outcome="meeting_booked"), actions) == [(30, None)]
+
+
+def test_doubled_actions_change_nothing():
+    actions = [
+        tag(30, "Converted"),
+        tag(29, "Converted", action_id="again"),
+        tag(20, "Active", converted=False, reason="x"),
+        tag(19, "Active", converted=False, reason="x", action_id="twice"),
+    ]
+    assert spans(one(tag="Active"), actions) == [(30, 20)]
+
+
+def test_a_lead_may_convert_again():
+    actions = [tag(30, "Converted"), tag(20, "Active", converted=False, reason="x"), tag(10, "Converted")]
+    assert spans(one(tag="Converted"), actions) == [(30, 20), (10, None)]
+
+
+def test_what_comes_at_the_instant_or_later_is_not_known():
+    actions = [tag(30, "Converted"), tag(10, "Active")]
+    assert spans(one(tag="Active"), actions, at(10)) == [(30, None)]
+    assert spans(one(tag="Active"), actions, at(30)) == []
+    assert spans(one(tag="Converted"), [tag(30, "Converted")], at(35)) == []
+
+
+def test_columns_without_actions_date_by_the_stamp_or_not_at_all():
+    assert spans(one(outcome="client_closed", closed_at=days_before(12))) == [(12, None)]
+    assert spans(one(outcome="client_closed", closed_at=days_before(12)), None, at(12)) == []
+    (episode,) = episodes(one(tag="Converted", updated=days_before(12)))
+    assert (episode.start, episode.after, episode.known_by) == (None, at(40), at(12))
+    assert episode.touch_points is None
+    assert episodes(one(tag="Converted", updated=days_before(12)), (), at(20)) == []
+
+
+def test_a_stale_stamp_starts_nothing():
+    """Moving back leaves the later stamps."""
+    assert spans(one(outcome="contacted", closed_at=days_before(12))) == []
+    actions = [outcome(20, "client_closed"), action("a", "revert", days_before(10))]
+    assert spans(one(outcome="client_closed", closed_at=days_before(20)), actions) == [(20, 10)]
+
+
+def test_a_conversion_after_a_reversion_may_be_on_the_columns_only():
+    actions = [tag(30, "Converted"), tag(20, "Active", converted=False, reason="x")]
+    (first, second) = episodes(one(tag="Converted", updated=days_before(5)), actions)
+    assert (first.end, second.start, second.after, second.known_by) == (at(20), None, at(20), at(5))
+
+
+def test_a_reasoned_reversion_without_a_conversion_ends_an_undated_one():
+    (episode,) = episodes(one(tag="Active"), [tag(20, "Active", converted=False, reason="x")])
+    assert (episode.start, episode.after, episode.end) == (None, at(40), at(20))
+    assert episodes(one(), [action("a", "revert", days_before(20))]) == []
+
+
+def test_a_lead_that_nothing_dates_is_no_event():
+    assert episodes([lead("a", None, tag="Converted", updated=days_before(5))]) == []
+
+
+def test_touch_points_are_contacts_and_touches_before_the_conversion():
+    entries = history(("Low", days_before(40)), ("Low", days_before(35)), ("Low", days_before(10)))
+    actions = [
+        action("a", "insert", days_before(40)),
+        action("a", "insert", days_before(35)),
+        action("a", "note_added", days_before(33)),
+        tag(32, "Contacted"),
+        outcome(31, "meeting_booked"),
+        action("a", "archive", days_before(31)),
+        tag(30, "Converted"),
+        action("a", "note_added", days_before(20)),
+    ]
+    (episode,) = episodes([lead("a", days_before(10), tag="Converted", urgency_history=entries)], actions)
+    assert episode.touch_points == 2 + 3
+
+
+def test_following_a_lead_to_its_end():
+    rows = [
+        lead("a", days_before(40), tag="Converted"),
+        lead("b", days_before(40), archived=True),
+        lead("c", days_before(40), archived=True, updated=days_before(25)),
+        lead("d", days_before(40)),
+        lead("e", days_before(40), tag="Converted", updated=days_before(20)),
+        lead("f", days_before(40), tag="Not Qualified"),
+    ]
+    actions = [tag(30, "Converted"), action("f", "tag", days_before(22), tag="Not Qualified")]
+    leads = arranged(rows, actions)
+    followed = observe(leads, conversion_episodes(leads, END), END)
+    assert ((END - followed.end) / DAY).tolist() == [30, 40, 25, 0, 30, 22]
+    assert followed.outcome.tolist() == [1, 2, 2, 0, 1, 2]
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.integers(1, 39),
+        st.sampled_from(["tag", "outcome_update", "revert", "note_added", "reactivate"]),
+        st.sampled_from([None, "Converted", "Active", "client_closed", "no_sale"]),
+        st.sampled_from([None, True, False]),
+        st.sampled_from([None, "why"]),
+    ),
+    max_size=12,
+)
+
+
+@given(STEPS, st.randoms(use_true_random=False), st.integers(1, 45))
+@settings(max_examples=200, deadline=None)
+def test_episodes_alternate_stay_in_time_and_do_not_depend_on_the_rows_order(steps, random, days):
+    actions = [
+        action("a", kind, days_before(when), tag=name, converted=converted, reason=reason, action_id=f"{k:02d}")
+        for k, (when, kind, name, converted, reason) in enumerate(steps)
+    ]
+    found = episodes(one(tag="Active"), actions, at(days))
+    shuffled = list(actions)
+    random.shuffle(shuffled)
+    assert episodes(one(tag="Active"), shuffled, at(days)) == found
+    # erasing what came later changes nothing, as long as the columns do not tell of it
+    earlier = [row for row in actions if row[1] < at(days)]
+    assert episodes(one(), earlier, at(days)) == episodes(one(), actions, at(days))
+    for i, episode in enumerate(found):
+        assert (episode.start or episode.known_by) < at(days)
+        assert episode.end is None or (episode.start or episode.after) <= episode.end < at(days)
+        assert (episode.end is None) <= (i == len(found) - 1)
+        if i:
+            previous = found[i - 1]
+            assert previous.end is not None
+            assert (episode.start or episode.known_by) >= previous.end
+    assert len([e for e in found if e.start is not None]) <= len(steps)
+
+
+@given(STEPS, st.integers(1, 45))
+@settings(max_examples=200, deadline=None)
+def test_a_lead_in_an_open_episode_is_a_customer(steps, days):
+    """The state and the episodes are two readings of the same actions."""
+    actions = [
+        action("a", kind, days_before(when), tag=name, converted=converted, reason=reason, action_id=f"{k:02d}")
+        for k, (when, kind, name, converted, reason) in enumerate(steps)
+    ] + [action("a", "tag", days_before(-1)), action("a", "outcome_update", days_before(-1))]
+    leads = arranged(one(), actions)
+    found = conversion_episodes(leads, at(days))
+    assert bool(leads.converted_at(at(days))[0]) == bool(found and found[-1].end is None)

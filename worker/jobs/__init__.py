@@ -1,0 +1,60 @@
+"""
+The analyses, one module each, found here by name; importing this package imports none of them.
+
+A job is a module with these names; adding one touches this list and nothing else:
+
+NAME, EVENT_TYPE, TITLE    its name on the command line, the event type of its snapshots, a line for --help
+SCHEDULE                   when the daemon runs it: a local time of day, or "every 5m"
+LOOK_BACK_DAYS             how old the last contact of the leads may be that it reads; None: all
+fit(leads, as_of)          what is learned from all pooled clients together: a small, plain JSON object
+analyse(leads, model, as_of, rng)   the findings, for the clients in `leads`; each client's depend on its own leads,
+                           the model and rng alone. Called again with all pooled leads as one client for the
+                           global snapshot.
+reconcile(findings, past, as_of)    optional: fits the findings to the rows of PAST_EVENT_TYPES already written
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from importlib import import_module
+from typing import Protocol, cast
+
+import numpy as np
+
+from worker.jobs.finding import Finding, Json
+from worker.leads import Leads
+
+JOB_NAMES = (  # in the order in which `all` runs them
+    "conversion_events",
+    "engagement_score",
+    "urgency_trend",
+    "tone_distribution",
+    "pattern_detection",
+    "conversion_prediction",
+)
+
+
+class Job(Protocol):
+    """The shape of a job's module."""
+
+    NAME: str
+    EVENT_TYPE: str
+    TITLE: str
+    LOOK_BACK_DAYS: int | None
+    SCHEDULE: str
+
+    def fit(self, leads: Leads, as_of: datetime) -> Mapping[str, Json]:
+        """Learn from all pooled clients together."""
+        ...
+
+    def analyse(
+        self, leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator
+    ) -> list[Finding]:
+        """Say what can be said of every client in leads."""
+        ...
+
+
+def load_job(name: str) -> Job:
+    """Import the module of one job; KeyError for a name that is none."""
+    if name not in JOB_NAMES:
+        raise KeyError(name)
+    return cast("Job", import_module(f"worker.jobs.{name}"))
