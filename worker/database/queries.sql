@@ -155,10 +155,10 @@ SELECT count(*) FILTER (WHERE is_new), count(*) FILTER (WHERE NOT is_new) FROM w
 DELETE FROM growth_brain AS g
 WHERE g.event_type = %(event_type)s
     AND g.learning_snapshot ->> 'period_key' = %(period_key)s
-    AND (g.client_id = ANY (%(client_ids)s::uuid[]) OR (%(with_global)s::boolean AND g.client_id IS NULL))
+    AND (g.client_id = ANY (%(client_ids)s::{id_type}[]) OR (%(with_global)s::boolean AND g.client_id IS NULL))
     AND (g.learning_snapshot ->> 'as_of')::timestamptz <= %(as_of)s
     AND NOT EXISTS (
-        SELECT FROM jsonb_to_recordset(%(keys)s::jsonb) AS k (client_id uuid, period_key text, claim_key text)
+        SELECT FROM jsonb_to_recordset(%(keys)s::jsonb) AS k (client_id {id_type}, period_key text, claim_key text)
         WHERE k.client_id IS NOT DISTINCT FROM g.client_id AND k.period_key = %(period_key)s
             AND k.claim_key = g.learning_snapshot ->> 'claim_key')
 

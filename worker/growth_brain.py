@@ -1,0 +1,161 @@
+"""Snapshots: a finding made into a row of growth_brain, the bulk upsert, and reading earlier rows back."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from psycopg import Connection, sql
+from psycopg.rows import dict_row
+
+from worker.database.queries import query
+from worker.insights import insight_text, recommendation, recommended_actions
+from worker.insights.speech import stated_confidence
+from worker.jobs.finding import Finding, Json
+from worker.jobs.windows import local_day
+from worker.leads import Windows
+
+SCHEMA_VERSION = 1
+REPEATS_CONFIDENCE = ("pattern_detected", "conversion_prediction")  # the seed has it inside these snapshots too
+NAMED = ("conversion", "reversion")
+PATTERN_MEMORY = timedelta(days=70)  # a pattern away for a window is a new one; the rest is margin for late runs
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One row of growth_brain, its id left to the database."""
+
+    client_id: str | None
+    event_type: str
+    learning_snapshot: dict[str, Json]
+    insight_text: str
+    confidence: float
+    created_at: datetime
+
+    def as_json(self) -> dict[str, Json]:
+        """Give the row as JSON holds it."""
+        return {
+            "client_id": self.client_id,
+            "event_type": self.event_type,
+            "learning_snapshot": self.learning_snapshot,
+            "insight_text": self.insight_text,
+            "confidence": self.confidence,
+            "created_at": self.created_at.isoformat(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a bulk write did to the table, in rows."""
+
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+    def __add__(self, other: "Written") -> "Written":
+        return Written(self.inserted + other.inserted, self.updated + other.updated, self.deleted + other.deleted)
+
+
+def plain_json(value: Json) -> str:
+    """Write JSON in one spelling, keys sorted; raises ValueError for NaN or infinity, which jsonb cannot hold."""
+    return json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def model_version(job: str, model: Mapping[str, Json]) -> str:
+    """Name a model by its content: the same model has the same version everywhere."""
+    return f"{job}-{hashlib.sha256(plain_json([job, model]).encode()).hexdigest()[:16]}"
+
+
+def make_snapshot(finding: Finding, as_of: datetime, version: str, language: str) -> Snapshot:
+    """Put a finding into the shape of the snapshot contract, with its text in the client's language."""
+    confidence = stated_confidence(finding.claim.probability)
+    content = dict(finding.content)
+    if finding.event_type == "pattern_detected":
+        content["recommendation"] = recommendation(content["pattern_type"], content["value"], language)
+    if finding.event_type == "conversion_prediction":
+        content["recommended_actions"] = recommended_actions(finding.facts, language)
+    if finding.event_type in REPEATS_CONFIDENCE:
+        content["confidence"] = confidence
+    text = insight_text(replace(finding, content=content), language)
+    created_at = finding.created_at or as_of
+    content |= {
+        "schema_version": SCHEMA_VERSION,
+        "as_of": created_at.astimezone(UTC).isoformat(),
+        "period_key": finding.period_key or local_day(as_of),
+        "claim_key": finding.claim_key,
+        "window": finding.window or Windows.before(as_of).current_json(),
+        "n": finding.n,
+        "n_previous": finding.n_previous,
+        "claim": {
+            "kind": finding.claim.kind,
+            "probability": finding.claim.probability,
+            "text": finding.claim.text,
+            **finding.claim.parameters,
+        },
+        "check": {
+            "resolver": finding.check.resolver,
+            "resolve_at": finding.check.resolve_at.astimezone(UTC).isoformat(),
+            "p": finding.check.p,
+            **finding.check.parameters,
+        },
+        "model_version": version,
+    }
+    return Snapshot(finding.client_id, finding.event_type, content, text, confidence, created_at.astimezone(UTC))
+
+
+def write_snapshots(conn: Connection[Any], snapshots: Sequence[Snapshot]) -> Written:
+    """Insert what is new and refresh what differs, in one statement; rows that are the same are not touched."""
+    if not snapshots:
+        return Written()
+    rows = plain_json([snapshot.as_json() for snapshot in snapshots])
+    found = conn.execute(query("write_snapshots"), {"rows": rows}).fetchone()
+    assert found is not None  # noqa: S101 - an aggregate always has a row
+    return Written(inserted=found[0], updated=found[1])
+
+
+def delete_withdrawn(
+    conn: Connection[Any],
+    event_type: str,
+    as_of: datetime,
+    client_ids: Sequence[str],
+    *,
+    with_global: bool,
+    snapshots: Sequence[Snapshot],
+    id_type: str,
+) -> Written:
+    """
+    Remove what an earlier run of this period wrote for these clients and this run does not say any more.
+
+    id_type is what growth_brain.client_id is in this database: uuid, or text where clients has it so.
+    """
+    keys = [
+        {
+            "client_id": snapshot.client_id,
+            "period_key": snapshot.learning_snapshot["period_key"],
+            "claim_key": snapshot.learning_snapshot["claim_key"],
+        }
+        for snapshot in snapshots
+    ]
+    cursor = conn.execute(
+        query("delete_withdrawn_snapshots", id_type=sql.Identifier(id_type)),
+        {
+            "event_type": event_type,
+            "period_key": local_day(as_of),
+            "client_ids": list(client_ids),
+            "with_global": with_global,
+            "as_of": as_of,
+            "keys": plain_json(keys),
+        },
+    )
+    return Written(deleted=cursor.rowcount)
+
+
+def read_past(conn: Connection[Any], event_types: Sequence[str], as_of: datetime) -> list[dict[str, Any]]:
+    """Read the rows that today's findings must be fitted to: the last patterns, or the application's own events."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        if "pattern_detected" in event_types:
+            since = as_of - PATTERN_MEMORY
+            return cursor.execute(query("read_past_patterns"), {"since": since}).fetchall()
+        return cursor.execute(query("read_foreign_events")).fetchall()

@@ -1,0 +1,332 @@
+"""The command line: `python -m worker.run JOB... | all`, and the commands around it."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import click
+
+from worker import __version__
+from worker.errors import ConfigurationError, WorkerError
+from worker.settings import Settings, warn_about_unknown
+
+JOBS_COMMAND = "jobs"
+ALL = "all"
+EPILOG = """\b
+Examples:
+  python -m worker.run demo                          see it work, on a server of its own
+  python -m worker.run check                         is this database as needed?
+  python -m worker.run all                           every analysis, as of now
+  python -m worker.run urgency_trend --as-of 2026-03-31
+  python -m worker.run engagement_score --dry-run --client 550e8400-e29b-41d4-a716-446655440000
+
+\b
+DATABASE_URL says which database: postgresql://user:password@host:5432/database, or `embedded`.
+Every option can be given as an environment variable, WORKER_ and its name: WORKER_AS_OF, WORKER_CLIENT ...
+
+\b
+Exit codes: 0 done, or nothing to do; 1 something failed, what is done is kept; 2 usage or configuration;
+3 the database is not as needed; 128 + signal when interrupted."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """
+    A signal asked us to stop; not an Exception, so that no handler for errors swallows it.
+
+    A KeyboardInterrupt, because then psycopg cancels the statement that the server is at: one that waits for a lock
+    would otherwise go on holding our run's row in the ledger, and the run could not be given back.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(number)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    raise Interrupted(number)
+
+
+class _Commands(click.Group):
+    """A group in which whatever is no command is taken as job names, with their options before or after them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = {"--help", "-h", "--version"}
+        if args and args[0] not in own and args[0] not in self.commands:
+            args = [JOBS_COMMAND, *args]
+        return super().parse_args(ctx, args)
+
+
+class _Jobs(click.Command):
+    """The jobs' command shows itself under the name of what it takes."""
+
+    def make_context(self, info_name: str | None, *rest: Any, **extra: Any) -> click.Context:
+        del info_name
+        return super().make_context("JOB... | all", *rest, **extra)
+
+
+@click.group(
+    cls=_Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    subcommand_metavar="JOB... | all | COMMAND [OPTIONS]",
+)
+@click.version_option(__version__, prog_name="growth-brain-worker")
+def cli() -> None:
+    """Lead analytics whose confidence values are true: reads lead_memory, writes growth_brain.
+
+    \b
+    Jobs:
+      conversion_events       record conversions and reversions
+      engagement_score        how engaged are this month's leads, from 0 to 100, and is that changing?
+      urgency_trend           is the share of urgent leads rising, falling or stable?
+      tone_distribution       in which tones do leads write?
+      pattern_detection       what has changed that chance does not explain?
+      conversion_prediction   how many open leads will convert in the next 30 days, and which?
+      all                     all of them, in this order
+    """  # noqa: D301 - click wants the character \b itself
+
+
+def _settings() -> Settings:
+    settings = Settings.from_environment(os.environ)
+    from worker.logs import configure_logs, get_logger  # noqa: PLC0415 - `--help` needs no logs
+
+    configure_logs(settings.log_level, log_format=settings.log_format, database_url=settings.database_url)
+    for warning in warn_about_unknown(os.environ):
+        get_logger().warning("settings.unknown", hint=warning)
+    return settings
+
+
+def _job_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Put `all` and repeated names into the jobs to run, in the order in which they depend on each other."""
+    from worker.jobs import JOB_NAMES  # noqa: PLC0415 - numpy comes with it
+
+    unknown = [name for name in names if name not in (*JOB_NAMES, ALL)]
+    if unknown:
+        import difflib  # noqa: PLC0415
+
+        known = [*JOB_NAMES, ALL, *(name for name in cli.commands if name != JOBS_COMMAND)]
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise click.UsageError(f"{unknown[0]!r} is neither a job nor a command.{hint} See --help.")
+    return tuple(name for name in JOB_NAMES if ALL in names or name in names)
+
+
+def parse_as_of(text: str | None, zone: ZoneInfo, now: datetime) -> datetime:
+    """
+    Read --as-of: a date means that whole day, an instant without an offset is local, and neither lies in the future.
+
+    Returns an aware datetime in `zone`. Raises click.BadParameter for text that is neither, or for the future.
+    """
+    here = now.astimezone(zone)
+    if text is None:
+        return here
+    try:
+        if len(text) == 10:
+            day = date.fromisoformat(text)
+            if day > here.date():
+                raise click.BadParameter(f"{text} has not begun yet", param_hint="--as-of")
+            return min(datetime.combine(day + timedelta(days=1), time(), tzinfo=zone), here)
+        instant = datetime.fromisoformat(text)
+    except (ValueError, OverflowError) as exc:
+        raise click.BadParameter(
+            f"{text!r} is neither a date (2026-03-31) nor an instant (2026-03-31T06:00:00+02:00)",
+            param_hint="--as-of",
+        ) from exc
+    instant = instant.astimezone(zone) if instant.tzinfo else instant.replace(tzinfo=zone)
+    if instant > here:
+        raise click.BadParameter(f"{text} lies in the future", param_hint="--as-of")
+    return instant
+
+
+def _client_ids(values: Sequence[str]) -> frozenset[str]:
+    ids = [part.strip() for value in values for part in value.split(",") if part.strip()]
+    try:
+        return frozenset(str(UUID(text)) for text in ids)
+    except ValueError as exc:
+        raise click.BadParameter(f"{exc}: a client is named by its client_id, a UUID", param_hint="--client") from exc
+
+
+@cli.command(JOBS_COMMAND, cls=_Jobs, hidden=True, epilog=EPILOG)
+@click.argument("names", nargs=-1, required=True, metavar="JOB... | all")
+@click.option("--as-of", envvar="WORKER_AS_OF", show_envvar=True, help="Look back from this date or instant [now].")
+@click.option(
+    "--client", "client", multiple=True, envvar="WORKER_CLIENT", show_envvar=True,
+    help="Write only this client's snapshots; repeatable, or a comma list.",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, envvar="WORKER_DRY_RUN", show_envvar=True,
+              help="Print the snapshots as JSON lines and write nothing.")  # fmt: skip
+@click.option("--if-due", is_flag=True, envvar="WORKER_IF_DUE", show_envvar=True,
+              help="Do nothing if this period is done, or held by another process.")  # fmt: skip
+@click.option("--wait", type=click.FloatRange(min=0), envvar="WORKER_WAIT", show_envvar=True,
+              help="Seconds to wait for a run that another process holds [lease + 5].")  # fmt: skip
+@click.option("--shards", type=click.IntRange(min=1), envvar="WORKER_SHARDS", show_envvar=True,
+              help="Cut the clients into this many shares [one per 1,000 clients].")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, envvar="WORKER_JSON", show_envvar=True,
+              help="Print the run's summary as one JSON object.")  # fmt: skip
+def jobs(
+    names: tuple[str, ...],
+    *,
+    as_of: str | None,
+    client: tuple[str, ...],
+    dry_run: bool,
+    if_due: bool,
+    wait: float | None,
+    shards: int | None,
+    as_json: bool,
+) -> int:
+    """Run jobs once, now or as of a past instant, and refresh that day's snapshots."""
+    settings = _settings()
+    job_names = _job_names(names)
+    from worker.runner import Request  # noqa: PLC0415 - as above
+
+    request = Request(
+        jobs=job_names,
+        as_of=parse_as_of(as_of, settings.timezone, datetime.now(tz=settings.timezone)),
+        clients=_client_ids(client),
+        dry_run=dry_run,
+        if_due=if_due,
+        wait_seconds=settings.lease_seconds + 5 if wait is None else wait,
+        shards=shards,
+    )
+    return _run(settings, request, as_json=as_json)
+
+
+def _run(settings: Settings, request: Any, *, as_json: bool) -> int:
+    from worker.database.pool import open_pool  # noqa: PLC0415 - as above
+    from worker.progress import progress_bar  # noqa: PLC0415
+    from worker.runner import Outlets, run_jobs  # noqa: PLC0415
+
+    def print_snapshot(snapshot: Any) -> None:
+        click.echo(json.dumps(snapshot.as_json(), ensure_ascii=False, allow_nan=False))
+
+    with open_pool(settings) as database, progress_bar() as progress:
+        summaries = run_jobs(database, settings, request, Outlets(print_snapshot, progress))
+    failed = any(summary.status in ("failed", "interrupted") for summary in summaries)
+    held = any(summary.status == "held" for summary in summaries) and not request.if_due
+    if as_json:
+        document = {
+            "status": "failed" if failed or held else "done",
+            "as_of": request.as_of.isoformat(),
+            "dry_run": request.dry_run,
+            "jobs": [summary.as_json() for summary in summaries],
+        }
+        click.echo(json.dumps(document, ensure_ascii=False), err=request.dry_run)
+    elif not request.dry_run:
+        for summary in summaries:
+            click.echo(_line(summary))
+    return 1 if failed or held else 0
+
+
+def _line(summary: Any) -> str:
+    if summary.status == "skipped":
+        return f"{summary.job:<22} {summary.period_key}  already done"
+    if summary.status == "held":
+        return f"{summary.job:<22} {summary.period_key}  {summary.error}"
+    text = (
+        f"{summary.job:<22} {summary.period_key}  {summary.status}: {summary.snapshots} snapshots"
+        f" ({summary.inserted} new, {summary.updated} changed, {summary.unchanged} unchanged"
+        f"{f', {summary.deleted} withdrawn' if summary.deleted else ''}) in {summary.seconds:.2f} s"
+    )
+    failed = ", ".join(summary.failed_clients[:10])
+    return f"{text}; failed: {failed}" if failed else f"{text}; {summary.error}" if summary.error else text
+
+
+@cli.command()
+def migrate() -> int:
+    """Create what is missing of the schema; alters nothing of yours. Safe to repeat."""
+    settings = _settings()
+    from worker.database.migrations import migrate as apply  # noqa: PLC0415
+    from worker.database.pool import open_pool  # noqa: PLC0415
+
+    with open_pool(settings) as database:
+        for sentence in apply(database):
+            click.echo(sentence)
+    return 0
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
+def check(as_json: bool) -> int:
+    """Say whether this database is as needed, and how to mend what is not."""
+    settings = _settings()
+    from worker.database.inspection import inspect  # noqa: PLC0415
+    from worker.database.pool import open_pool  # noqa: PLC0415
+
+    with open_pool(settings) as database:
+        found = inspect(database, settings)
+    failures = [item for item in found if item.status == "failure"]
+    if as_json:
+        items = [{"name": item.name, "status": item.status, "message": item.message, "fix": item.fix} for item in found]
+        click.echo(json.dumps({"status": "failure" if failures else "ok", "checks": items}, ensure_ascii=False))
+    else:
+        marks = {"ok": click.style("ok      ", fg="green"), "warning": click.style("warning ", fg="yellow"),
+                 "failure": click.style("FAILURE ", fg="red", bold=True)}  # fmt: skip
+        for item in found:
+            click.echo(f"{marks[item.status]} {item.message}")
+            if item.fix and item.status != "ok":
+                click.echo(f"         -> {item.fix}")
+    return 3 if failures else 0
+
+
+@cli.command()
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="A file of your own leads.")
+@click.option("--map", "mapping", multiple=True, metavar="COLUMN=NAME",
+              help="Our column is called NAME in the file; repeatable.")  # fmt: skip
+@click.option("--split", type=click.IntRange(min=1), help="Cut the file's leads into this many clients by a hash.")
+@click.option("--as-of", envvar="WORKER_AS_OF", show_envvar=True, help="Look back from this date or instant [now].")
+def demo(csv_file: Path | None, mapping: tuple[str, ...], split: int | None, as_of: str | None) -> int:
+    """See it work: simulated companies (or a file of your leads) on a database of its own."""
+    settings = replace(_settings(), database_url="embedded")
+    from worker.demo import run_demo  # noqa: PLC0415
+
+    pairs = dict(_pair(text) for text in mapping)
+    now = datetime.now(tz=settings.timezone)
+    instant = parse_as_of(as_of, settings.timezone, now)
+    return run_demo(settings, now, as_of=instant if as_of else None, csv_file=csv_file, mapping=pairs, split=split)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    column, equals, name = text.partition("=")
+    if not equals or not column.strip() or not name.strip():
+        raise click.BadParameter(f"{text!r} is not COLUMN=NAME, such as timestamp=created", param_hint="--map")
+    return column.strip(), name.strip()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code; errors become a sentence on stderr."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        result = cli.main(args=None if argv is None else list(argv), prog_name="python -m worker.run",
+                          standalone_mode=False)  # fmt: skip
+    except (Interrupted, click.exceptions.Abort) as exc:  # click turns every KeyboardInterrupt into an Abort
+        stop = exc if isinstance(exc, Interrupted) else exc.__cause__
+        click.echo("Interrupted: what was written is kept; run the same command again to go on.", err=True)
+        return 128 + (stop.number if isinstance(stop, Interrupted) else signal.SIGINT)
+    except click.ClickException as exc:
+        exc.show()
+        return 2
+    except ConfigurationError as exc:
+        for problem in exc.problems:
+            click.echo(f"Error: {problem}", err=True)
+        return exc.exit_code
+    except WorkerError as exc:
+        click.echo(f"Error: {exc}", err=True)
+        return exc.exit_code
+    except BrokenPipeError:  # the reader of our output, `head` for instance, has seen enough
+        sys.stderr.close()
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
