@@ -1,4 +1,4 @@
-"""A scheduled analytics worker: reads leads, works out what can honestly be said of them, writes it with a confidence."""
+"""A scheduled analytics worker: reads leads, says what can honestly be said of them, and how sure that is."""
 
 from importlib.metadata import PackageNotFoundError, version
 

@@ -1,0 +1,66 @@
+"""The rules of the house that no other test sees: layers, and a README that keeps its word."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from worker.jobs import JOB_NAMES, load_job
+from worker.run import cli
+from worker.settings import setting_fields
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PURE = [*sorted((ROOT / "worker" / "statistics").glob("*.py")), *sorted((ROOT / "worker" / "jobs").glob("*.py"))]
+
+
+def imported_modules(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_arithmetic_knows_no_database_log_or_clock(path):
+    forbidden = ("psycopg", "structlog", "click", "worker.database", "worker.logs", "worker.ledger", "worker.growth_brain")
+    assert [name for name in imported_modules(path) if name.startswith(forbidden)] == []
+    assert not re.search(r"\b(datetime\.now|time\.time|utcnow|default_rng\(\))", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "worker").rglob("*.py")), ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_every_module_opens_with_a_sentence(path):
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring
+    assert len(docstring.split()) >= 3
+
+
+def test_readme_names_every_job_command_and_setting():
+    commands = [name for name, command in cli.commands.items() if not command.hidden]
+    for name in (*JOB_NAMES, *commands, *(field.metadata["env"] for field in setting_fields())):
+        assert f"{name}" in README, name
+
+
+def test_readme_settings_table_says_what_the_code_says():
+    for field in setting_fields():
+        meta = field.metadata
+        assert f"| `{meta['env']}` | {meta['meaning']} | {meta['default']} |" in README
+
+
+def test_continuous_integration_runs_the_readme_second_command_word_for_word():
+    commands = re.findall(r"^python3 -m venv .*$", README, flags=re.MULTILINE)
+    assert len(commands) == 2
+    assert commands[1] in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("name", JOB_NAMES)
+def test_a_job_is_a_module_with_the_same_few_names(name):
+    job = load_job(name)
+    assert name == job.NAME
+    assert job.TITLE in (cli.help or "")
+    assert callable(job.fit)
+    assert callable(job.analyse)
