@@ -27,9 +27,7 @@ def parse_schedule(text: str) -> time | timedelta:
     return time.fromisoformat(text)
 
 
-def find_due(
-    now: datetime, zone: ZoneInfo, jobs: Iterable[str], done: Mapping[tuple[str, str], datetime]
-) -> list[Due]:
+def find_due(now: datetime, zone: ZoneInfo, jobs: Iterable[str], done: Mapping[tuple[str, str], datetime]) -> list[Due]:
     """
     List the jobs that should run now, in the order given.
 

@@ -105,12 +105,16 @@ def make_snapshot(finding: Finding, as_of: datetime, version: str, language: str
     return Snapshot(finding.client_id, finding.event_type, content, text, confidence, created_at.astimezone(UTC))
 
 
-def write_snapshots(conn: Connection[Any], snapshots: Sequence[Snapshot]) -> Written:
-    """Insert what is new and refresh what differs, in one statement; rows that are the same are not touched."""
+def write_snapshots(conn: Connection[Any], snapshots: Sequence[Snapshot], *, id_type: str) -> Written:
+    """
+    Insert what is new and refresh what differs, in one statement; rows that are the same are not touched.
+
+    id_type is what growth_brain.client_id is in this database: uuid, or text where clients has it so.
+    """
     if not snapshots:
         return Written()
     rows = plain_json([snapshot.as_json() for snapshot in snapshots])
-    found = conn.execute(query("write_snapshots"), {"rows": rows}).fetchone()
+    found = conn.execute(query("write_snapshots", id_type=sql.Identifier(id_type)), {"rows": rows}).fetchone()
     assert found is not None  # noqa: S101 - an aggregate always has a row
     return Written(inserted=found[0], updated=found[1])
 
@@ -125,11 +129,7 @@ def delete_withdrawn(
     snapshots: Sequence[Snapshot],
     id_type: str,
 ) -> Written:
-    """
-    Remove what an earlier run of this period wrote for these clients and this run does not say any more.
-
-    id_type is what growth_brain.client_id is in this database: uuid, or text where clients has it so.
-    """
+    """Remove what an earlier run of this period wrote for these clients and this run does not say any more."""
     keys = [
         {
             "client_id": snapshot.client_id,

@@ -83,7 +83,7 @@ def read_leads(conn: Connection[Any], catalogue: Catalogue, since: datetime | No
     Test leads are left out here, deleted ones by whoever asks for their state: that depends on the instant.
     """
     conn.adapters.register_loader("timestamptz", _Microseconds)
-    clients, unusable = _read_clients(conn, catalogue)
+    clients, aliases, unusable = _read_clients(conn, catalogue)
     has = catalogue.has
     rows = _fetch(
         conn,
@@ -91,7 +91,7 @@ def read_leads(conn: Connection[Any], catalogue: Catalogue, since: datetime | No
             "read_leads",
             urgency=_column(has, "lead_memory", "urgency"),
             tone=_column(has, "lead_memory", "tone"),
-            confidence=_column(has, "lead_memory", "confidence_score", "float8"),
+            confidence=_number_column(catalogue, "lead_memory", "confidence_score"),
             source=_column(has, "lead_memory", "source"),
             intent=_column(has, "lead_memory", "intent"),
             language=_column(has, "lead_memory", "language"),
@@ -111,7 +111,7 @@ def read_leads(conn: Connection[Any], catalogue: Catalogue, since: datetime | No
         {"since": since},
     )
     n_read = len(rows)
-    real = [row for row in rows if not row[12]]
+    real = [(row[0], aliases.get(row[1], row[1]), *row[2:]) for row in rows if not row[12]]
     leads = arrange(clients, real, _read_actions(conn, catalogue, since))
     report = ReadingReport(
         leads=len(leads),
@@ -143,13 +143,23 @@ def _column(
     return sql.SQL("{}::{}").format(place, sql.SQL(as_type))
 
 
+def _number_column(catalogue: Catalogue, table: str, column: str) -> sql.Composed:
+    """Name a column of numbers; where it is of text, what is no number is null."""
+    number = _column(catalogue.has, table, column, "float8")
+    if catalogue.type_of(table, column) not in ("text", "varchar"):
+        return number
+    text = _column(catalogue.has, table, column)
+    return sql.SQL("CASE WHEN {} ~ '^[0-9]{{1,9}}([.][0-9]+)?$' THEN {} END").format(text, number)
+
+
 def _fetch(conn: Connection[Any], statement: sql.Composed, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     with conn.cursor(binary=True) as cursor:
         rows: list[tuple[Any, ...]] = cursor.execute(statement, parameters).fetchall()
         return rows
 
 
-def _read_clients(conn: Connection[Any], catalogue: Catalogue) -> tuple[Clients, int]:
+def _read_clients(conn: Connection[Any], catalogue: Catalogue) -> tuple[Clients, dict[str, str], int]:
+    """Read the clients; also which other ids of a client its leads may carry, and how many clients are unusable."""
     has = catalogue.has
     rows = _fetch(
         conn,
@@ -159,17 +169,24 @@ def _read_clients(conn: Connection[Any], catalogue: Catalogue) -> tuple[Clients,
             industry=_column(has, "clients", "industry_category"),
             is_test=_column(has, "clients", "is_test", "boolean"),
             is_internal=_column(has, "clients", "is_internal", "boolean"),
+            internal_id=_column(has, "clients", "id"),
         ),
         {},
     )
-    usable = sorted((row for row in rows if _is_uuid(row[0])), key=lambda row: row[0])
+    # growth_brain holds the public id as a uuid, or as text where clients has it so
+    any_text = catalogue.type_of("growth_brain", "client_id") in ("text", "varchar")
+    usable = sorted((row for row in rows if row[0] and (any_text or _is_uuid(row[0]))), key=lambda row: row[0])
     clients = Clients(
         ids=tuple(row[0] for row in usable),
         language=tuple(language_code(row[1]) for row in usable),
         industry=tuple(industry_key(row[2]) for row in usable),
         pooled=np.array([not (row[3] or row[4]) for row in usable], dtype=bool),
     )
-    return clients, len(rows) - len(usable)
+    # Leads carry the public id; some installations' foreign keys point to the internal one, and a text id may differ
+    # from a uuid column's in case.
+    aliases = {row[5]: row[0] for row in usable if row[5]} | {row[0].lower(): row[0] for row in usable}
+    aliases |= {row[0]: row[0] for row in usable}
+    return clients, aliases, len(rows) - len(usable)
 
 
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
@@ -198,7 +215,9 @@ def _read_actions(conn: Connection[Any], catalogue: Catalogue, since: datetime |
         query(
             "read_lead_actions",
             kind=_column(has, "lead_actions", kind),
-            when=sql.SQL("coalesce({})").format(sql.SQL(", ").join(sql.Identifier("a", name) for name in when)),
+            when=sql.SQL("coalesce({})").format(
+                sql.SQL(", ").join(_column(has, "lead_actions", name, "timestamptz") for name in when)
+            ),
             id=_column(has, "lead_actions", "id"),
             tag=_column(has, "lead_actions", "tag"),
             converted=_column(has, "lead_actions", "conversion_outcome", "boolean"),

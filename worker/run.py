@@ -66,11 +66,15 @@ class _Commands(click.Group):
 
 
 class _Jobs(click.Command):
-    """The jobs' command shows itself under the name of what it takes."""
+    """The jobs' command, which nobody types, shows itself as what is typed."""
 
     def make_context(self, info_name: str | None, *rest: Any, **extra: Any) -> click.Context:
         del info_name
-        return super().make_context("JOB... | all", *rest, **extra)
+        return super().make_context(ALL, *rest, **extra)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        program = ctx.parent.command_path if ctx.parent is not None else ctx.command_path
+        formatter.write_usage(program, "JOB... | all [OPTIONS]")
 
 
 @click.group(

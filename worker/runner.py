@@ -345,6 +345,8 @@ class _Work:
                 self.outlets.snapshot(snapshot)
             return
 
+        id_type = self.catalogue.type_of("growth_brain", "client_id") or "uuid"
+
         def transaction(conn: Connection[Any]) -> Written:
             if self.lease is not None:
                 renew_lease(conn, self.lease, self.settings.lease_seconds)
@@ -357,9 +359,9 @@ class _Work:
                     client_ids,
                     with_global=with_global,
                     snapshots=snapshots,
-                    id_type=self.catalogue.type_of("growth_brain", "client_id") or "uuid",
+                    id_type=id_type,
                 )
-            return withdrawn + write_snapshots(conn, snapshots)
+            return withdrawn + write_snapshots(conn, snapshots, id_type=id_type)
 
         written = self.database.retrying(transaction, read_only=False)
         self.summary.inserted += written.inserted

@@ -215,8 +215,7 @@ def test_an_existing_installation(empty_database_url, connect, differences):
     assert check.code == 0, check.out
     outcome = run_worker(empty_database_url, "all", "--as-of", DAY, "--json")
     assert outcome.code == 0, outcome.err
-    unusable = int(there["client_type"] == "text")
-    assert outcome.json["jobs"][0]["passed_over"]["unusable_clients"] == unusable
+    assert outcome.json["jobs"][0]["passed_over"]["unusable_clients"] == 0  # any text is an id there
     rows = snapshots(conn, clients[0])
     content = {row["event_type"]: row["learning_snapshot"] for row in rows}
     engagement, urgency = content["engagement_score"], content["urgency_trend"]

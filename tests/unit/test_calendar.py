@@ -34,7 +34,7 @@ def test_job_by_interval_is_due_when_its_last_run_is_long_enough_ago():
     assert len(find_due(now, zone, ["conversion_events"], old)) == 1
 
 
-@pytest.mark.parametrize("name", ["America/New_York", "Europe/Paris", "Australia/Lord_Howe", "America/Sao_Paulo", "UTC"])
+@pytest.mark.parametrize("name", ["America/New_York", "Europe/Paris", "Australia/Lord_Howe", "Africa/Cairo", "UTC"])
 def test_every_local_day_is_run_exactly_once_through_clock_changes(name):
     """Three years of ticks, twenty minutes apart, each day's work recorded as done when it is due."""
     zone = ZoneInfo(name)

@@ -105,13 +105,13 @@ SELECT name, digest FROM worker.migrations ORDER BY name;
 
 -- name: read_clients
 -- Every client and what the jobs need of it; columns that a database lacks are nulls.
-SELECT c.client_id::text, {language}, {industry}, {is_test}, {is_internal}
+SELECT c.client_id::text, {language}, {industry}, {is_test}, {is_internal}, {internal_id}
 FROM clients AS c
 
 -- name: read_leads
 -- The leads with a contact in the look-back, or all. Served by lead_memory ("timestamp").
 -- Sorted by the reader, so that the server's collation cannot reach a result.
-SELECT l.id::text, l.client_id::text, l."timestamp", {urgency}, {tone}, {confidence}, {source}, {intent}, {language},
+SELECT l.id::text, l.client_id::text, l."timestamp"::timestamptz, {urgency}, {tone}, {confidence}, {source}, {intent}, {language},
     {tag}, {archived}, {deleted}, {is_test}, {last_updated}, {closed_at}, {outcome},
     {urgency_history}, {tone_history}, {confidence_history}, {no_sale_at}
 FROM lead_memory AS l
@@ -135,7 +135,7 @@ WITH written AS (
         (client_id, event_type, learning_snapshot, insight_text, confidence, created_at)
     SELECT r.client_id, r.event_type, r.learning_snapshot, r.insight_text, r.confidence, r.created_at
     FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (
-        client_id uuid, event_type text, learning_snapshot jsonb, insight_text text, confidence numeric(3, 2),
+        client_id {id_type}, event_type text, learning_snapshot jsonb, insight_text text, confidence numeric(3, 2),
         created_at timestamptz)
     WHERE r.client_id IS NULL OR EXISTS (SELECT FROM clients AS c WHERE c.client_id::text = r.client_id::text)
     ON CONFLICT (client_id, event_type, (learning_snapshot ->> 'period_key'), (learning_snapshot ->> 'claim_key'))

@@ -70,16 +70,17 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
         content = {
             "counts": {**_by_tone(counts[c], int), "unknown": int(n[c] - known[c])},
             "distribution": _by_tone(raw[c], number),
-            "estimate": _by_tone(posterior.estimate[c], float),
+            "estimate": _by_tone(posterior.estimate[c], _share),
             "dominant_tone": TONES[posterior.largest[c]] if known[c] else None,
             "dominant_tone_probability": float(posterior.largest_probability[c]) if known[c] else None,
             "intervals": {
-                name: interval_json(posterior.low[c, i], posterior.high[c, i]) for i, name in enumerate(TONES)
+                name: interval_json(_share(posterior.low[c, i]), _share(posterior.high[c, i]))
+                for i, name in enumerate(TONES)
             },
             "previous": {
                 "n": int(known_before[c]),
                 "distribution": _by_tone(raw_before[c], number),
-                "estimate": _by_tone(before[c], float),
+                "estimate": _by_tone(before[c], _share),
             },
             "shift": float(shift[c]),
         }
@@ -97,3 +98,8 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
 
 def _by_tone(values: FloatArray | IntArray, plain: Callable[[Any], Json]) -> dict[str, Json]:
     return {name: plain(values[i]) for i, name in enumerate(TONES)}
+
+
+def _share(value: float) -> float:
+    """Round an estimated share where nobody can tell the difference: 1e-300 says no more than 0."""
+    return round(float(value), 15)

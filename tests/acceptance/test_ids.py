@@ -1,0 +1,25 @@
+"""Leads are the client's by its public id; installations that point to the internal one are understood."""
+
+from support import insert, run_worker, snapshots, utc
+
+DAY = "2025-03-31"
+
+
+def test_leads_that_carry_the_internal_id_belong_to_the_same_client(empty_database_url, connect):
+    conn = connect(empty_database_url)
+    conn.execute("CREATE TABLE clients (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), client_id uuid UNIQUE NOT NULL)")
+    conn.execute(
+        'CREATE TABLE lead_memory (id text PRIMARY KEY, client_id uuid REFERENCES clients (id), "timestamp" timestamp,'
+        " confidence_score text)"
+    )
+    public = "00000000-0000-4000-8000-000000000001"
+    internal = conn.execute("INSERT INTO clients (client_id) VALUES (%s) RETURNING id", [public]).fetchone()[0]
+    for i, score in enumerate(("0.5", "1", "n/a", "0.9x")):
+        insert(conn, "lead_memory", id=f"lead {i}", client_id=internal, timestamp=utc("03-20 10:00"),
+               confidence_score=score)  # fmt: skip
+    assert run_worker(empty_database_url, "migrate").code == 0
+    outcome = run_worker(empty_database_url, "engagement_score", "--as-of", DAY)
+    assert outcome.code == 0, outcome.err
+    (row,) = [row for row in snapshots(conn, public) if row["event_type"] == "engagement_score"]
+    metrics = row["learning_snapshot"]["metrics"]
+    assert (metrics["total_leads"], metrics["avg_confidence"]) == (4, 0.75)
