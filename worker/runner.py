@@ -25,6 +25,7 @@ from worker.growth_brain import (
     read_past,
     write_snapshots,
 )
+from worker.heartbeat import heartbeat
 from worker.jobs import Job, load_job
 from worker.jobs.finding import Finding, Json
 from worker.jobs.windows import local_day
@@ -154,7 +155,8 @@ def _run_job(
             if lease is None:
                 return summary
         work = _Work(database, settings, request, outlets, catalogue, load_job(name), lease, summary)
-        work.do(reading)
+        with heartbeat(database, lease, settings.lease_seconds):
+            work.do(reading)
         summary.status = "failed" if summary.failed_clients else "done"
         if summary.failed_clients:
             summary.error = f"{len(summary.failed_clients)} client(s) failed"
