@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -9,17 +10,32 @@ from worker.errors import ConfigurationError, WorkerError
 from worker.settings import Settings, warn_about_unknown
 
 
-def main() -> int:
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+def daemon() -> int:
+    """Run the daemon: yesterday's analyses from 03:00 local time on, conversion events every 5 minutes.
+
+    It is configured by environment variables only, DATABASE_URL first of all. Single runs, checks and the demo are
+    commands of `python -m worker.run`; see its --help.
+    """
+    settings = Settings.from_environment(os.environ)
+    from worker.daemon import run_daemon  # noqa: PLC0415 - wrong settings are told before numpy is loaded
+    from worker.logs import configure_logs, get_logger  # noqa: PLC0415
+
+    configure_logs(settings.log_level, log_format=settings.log_format, database_url=settings.database_url)
+    for warning in warn_about_unknown(os.environ):
+        get_logger().warning("settings.unknown", hint=warning)
+    return run_daemon(settings)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Start the daemon with the settings of the environment and give its exit code."""
     try:
-        settings = Settings.from_environment(os.environ)
-        from worker.daemon import run_daemon  # noqa: PLC0415 - wrong settings are told before numpy is loaded
-        from worker.logs import configure_logs, get_logger  # noqa: PLC0415
-
-        configure_logs(settings.log_level, log_format=settings.log_format, database_url=settings.database_url)
-        for warning in warn_about_unknown(os.environ):
-            get_logger().warning("settings.unknown", hint=warning)
-        return run_daemon(settings)
+        result = daemon.main(
+            args=None if argv is None else list(argv), prog_name="python -m worker", standalone_mode=False
+        )
+    except click.ClickException as exc:
+        exc.show()
+        return 2
     except ConfigurationError as exc:
         for problem in exc.problems:
             click.echo(f"Error: {problem}", err=True)
@@ -27,6 +43,7 @@ def main() -> int:
     except WorkerError as exc:
         click.echo(f"Error: {exc}", err=True)
         return exc.exit_code
+    return result if isinstance(result, int) else 0
 
 
 if __name__ == "__main__":

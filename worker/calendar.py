@@ -16,6 +16,24 @@ class Due:
     as_of: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A period that is done: when that was, and from which instant the work looked back."""
+
+    finished_at: datetime
+    as_of: datetime
+
+
+def covers(done_as_of: datetime, wanted: datetime) -> bool:
+    """
+    Whether a run that is done makes the wanted one superfluous (same job, same period).
+
+    A day's last word is the run as of its end, local midnight: an earlier run of the same day does not stand for it.
+    During the day, one run is enough. `wanted` is in the worker's time zone.
+    """
+    return done_as_of >= wanted or wanted.time() != time()
+
+
 def parse_schedule(text: str) -> time | timedelta:
     """
     Read a schedule: "03:10", once a local day at that time, or "every 5m", at that distance.
@@ -27,7 +45,7 @@ def parse_schedule(text: str) -> time | timedelta:
     return time.fromisoformat(text)
 
 
-def find_due(now: datetime, zone: ZoneInfo, jobs: Iterable[str], done: Mapping[tuple[str, str], datetime]) -> list[Due]:
+def find_due(now: datetime, zone: ZoneInfo, jobs: Iterable[str], done: Mapping[tuple[str, str], Done]) -> list[Due]:
     """
     List the jobs that should run now, in the order given.
 
@@ -38,7 +56,7 @@ def find_due(now: datetime, zone: ZoneInfo, jobs: Iterable[str], done: Mapping[t
     Parameters
     ----------
     now : aware.
-    done : (job, period_key) -> when it was finished, for the periods that are done.
+    done : (job, period_key) -> the run that did it, for the periods that are done.
     """
     here = now.astimezone(zone)
     midnight = here.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
@@ -47,10 +65,11 @@ def find_due(now: datetime, zone: ZoneInfo, jobs: Iterable[str], done: Mapping[t
         schedule = parse_schedule(load_job(job).SCHEDULE)
         if isinstance(schedule, timedelta):
             last = done.get((job, here.date().isoformat()))
-            if last is None or now - last >= schedule:
+            if last is None or now - last.finished_at >= schedule:
                 result.append(Due(job, here))
         else:
             period = (midnight.date() - timedelta(days=1)).isoformat()
-            if here.time() >= schedule and (job, period) not in done:
+            last = done.get((job, period))
+            if here.time() >= schedule and (last is None or not covers(last.as_of, midnight)):
                 result.append(Due(job, midnight))
     return result

@@ -162,7 +162,7 @@ def _print_table(rows: list[dict[str, Any]], truth: dict[str, Any], as_of: datet
     table.add_column("client", no_wrap=True)
     for heading in ("score", "urgent", "main tone", "next 30 days"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("new", justify="right", no_wrap=True)
+    table.add_column("patterns", justify="right", no_wrap=True)
     if simulated:
         table.add_column("planted truth")
     for row in rows:
@@ -181,7 +181,7 @@ def _print_table(rows: list[dict[str, Any]], truth: dict[str, Any], as_of: datet
     console.print(table)
     console.print(
         "score: 0 to 100; urgent: share of High; ↑ ↓ → what its true value did since the month before; next 30 days:"
-        " predicted conversions and the range claimed; new: patterns detected. Each percentage in dim type is how"
+        " predicted conversions and the range claimed; patterns: how many are on. Each percentage in dim type is how"
         " sure: the probability that the arrow, the shares of tones or the range is right.",
         style="dim",
         highlight=False,
@@ -242,10 +242,17 @@ def _print_closing(summaries: list[JobSummary], size: tuple[int, int, int], seco
     for summary in summaries:
         if summary.status != "done":
             click.echo(f"{summary.job}: {summary.status}: {summary.error}")
+    python = _this_python()
     click.echo(
         "\nGo on with:\n"
-        "  DATABASE_URL=embedded python -m worker.run check\n"
-        "  DATABASE_URL=embedded python -m worker.run urgency_trend --dry-run\n"
-        "  DATABASE_URL=embedded python -m worker.run all --json\n"
-        "  python -m worker.run demo --csv your_leads.csv --map timestamp=created"
+        f"  DATABASE_URL=embedded {python} -m worker.run check\n"
+        f"  DATABASE_URL=embedded {python} -m worker.run urgency_trend --dry-run\n"
+        f"  DATABASE_URL=embedded {python} -m worker.run all --json\n"
+        f"  {python} -m worker.run demo --csv your_leads.csv --map timestamp=created"
     )
+
+
+def _this_python() -> str:
+    """Name the interpreter as one would type it here."""
+    path = Path(sys.executable)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else "python"

@@ -10,6 +10,7 @@ from typing import Any
 from psycopg import Connection
 
 from worker import __version__
+from worker.calendar import Done, covers
 from worker.database.queries import query
 from worker.errors import LeaseLostError
 from worker.growth_brain import model_version, plain_json
@@ -33,6 +34,10 @@ class RunState:
     holder: str | None
     as_of: datetime | None
     lease_seconds: float
+
+    def is_done(self, as_of: datetime) -> bool:
+        """Whether the period's work is done as of that instant."""
+        return self.status == "done" and self.as_of is not None and covers(self.as_of, as_of)
 
     @property
     def held(self) -> bool:
@@ -116,6 +121,7 @@ def store_model(conn: Connection[Any], job: str, model: Mapping[str, Json], as_o
     return version
 
 
-def read_done(conn: Connection[Any], since: str) -> dict[tuple[str, str], datetime]:
-    """Read which periods from `since` (a day, as text) on are done: (job, period_key) -> when."""
-    return {(job, period): at for job, period, at in conn.execute(query("read_done"), {"since": since}).fetchall()}
+def read_done(conn: Connection[Any], since: str) -> dict[tuple[str, str], Done]:
+    """Read which periods from `since` (a day, as text) on are done: (job, period_key) -> when, and as of when."""
+    rows = conn.execute(query("read_done"), {"since": since}).fetchall()
+    return {(job, period): Done(finished_at, as_of) for job, period, finished_at, as_of in rows}

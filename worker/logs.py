@@ -78,6 +78,27 @@ def redact_text(text: str, secrets: tuple[str, ...] = ()) -> str:
     return text
 
 
+def describe_error(error: BaseException) -> str:
+    """
+    Name an error and its causes for a person, without what it may quote.
+
+    PostgreSQL's messages repeat the values that it refused, so of its errors only the kind, the code and the place in
+    the schema are told; of the others the text, redacted.
+    """
+    told = []
+    found: BaseException | None = error
+    while found is not None:
+        diag = getattr(found, "diag", None)
+        if diag is None:
+            told.append(f"{type(found).__name__}: {redact_text(str(found))}")
+        else:
+            places = (diag.table_name, diag.column_name, diag.constraint_name)
+            where = " ".join(place for place in places if place)
+            told.append(f"{type(found).__name__} ({diag.sqlstate or 'no code'}{f', {where}' if where else ''})")
+        found = found.__cause__
+    return "; caused by ".join(told)
+
+
 def secrets_of(database_url: str | None) -> tuple[str, ...]:
     """Find the password of an address or a conninfo string in the spellings in which an error text may repeat it."""
     if not database_url:

@@ -56,12 +56,15 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 class _Commands(click.Group):
-    """A group in which whatever is no command is taken as job names, with their options before or after them."""
+    """A group in which whatever is no command is taken as job names; options may stand before or after the words."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--help", "-h", "--version"}
         if args and args[0] not in own and args[0] not in self.commands:
-            args = [JOBS_COMMAND, *args]
+            command = JOBS_COMMAND
+            if args[0].startswith("-"):
+                command = next((word for word in args if word in self.commands), JOBS_COMMAND)
+            args = [command, *(word for word in args if word != command)]
         return super().parse_args(ctx, args)
 
 
@@ -99,8 +102,11 @@ def cli() -> None:
     """  # noqa: D301 - click wants the character \b itself
 
 
-def _settings() -> Settings:
+def _settings(*, quiet: bool = False) -> Settings:
+    """Read the settings and set the logs up; quiet shows only warnings unless the environment asks for more."""
     settings = Settings.from_environment(os.environ)
+    if quiet and not os.environ.get("WORKER_LOG_LEVEL"):
+        settings = replace(settings, log_level="WARNING")
     from worker.logs import configure_logs, get_logger  # noqa: PLC0415 - `--help` needs no logs
 
     configure_logs(settings.log_level, log_format=settings.log_format, database_url=settings.database_url)
@@ -133,9 +139,9 @@ def parse_as_of(text: str | None, zone: ZoneInfo, now: datetime) -> datetime:
     here = now.astimezone(zone)
     if text is None:
         return here
+    day = _date(text)
     try:
-        if len(text) == 10:
-            day = date.fromisoformat(text)
+        if day is not None:
             if day > here.date():
                 raise click.BadParameter(f"{text} has not begun yet", param_hint="--as-of")
             return min(datetime.combine(day + timedelta(days=1), time(), tzinfo=zone), here)
@@ -151,8 +157,17 @@ def parse_as_of(text: str | None, zone: ZoneInfo, now: datetime) -> datetime:
     return instant
 
 
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
 def _client_ids(values: Sequence[str]) -> frozenset[str]:
     ids = [part.strip() for value in values for part in value.split(",") if part.strip()]
+    if values and not ids:  # an empty shell variable must not mean "all of them"
+        raise click.BadParameter("it names no client; leave it out to run all of them", param_hint="--client")
     try:
         return frozenset(str(UUID(text)) for text in ids)
     except ValueError as exc:
@@ -175,7 +190,7 @@ def _client_ids(values: Sequence[str]) -> frozenset[str]:
 @click.option("--shards", type=click.IntRange(min=1), envvar="WORKER_SHARDS", show_envvar=True,
               help="Cut the clients into this many shares [one per 1,000 clients].")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, envvar="WORKER_JSON", show_envvar=True,
-              help="Print the run's summary as one JSON object.")  # fmt: skip
+              help="Print the run's summary as one JSON object (with --dry-run: on stderr).")  # fmt: skip
 def jobs(
     names: tuple[str, ...],
     *,
@@ -207,18 +222,33 @@ def jobs(
 def _run(settings: Settings, request: Any, *, as_json: bool) -> int:
     from worker.database.pool import open_pool  # noqa: PLC0415 - as above
     from worker.progress import progress_bar  # noqa: PLC0415
-    from worker.runner import Outlets, run_jobs  # noqa: PLC0415
+    from worker.runner import JobSummary, Outlets, run_jobs  # noqa: PLC0415
 
     def print_snapshot(snapshot: Any) -> None:
         click.echo(json.dumps(snapshot.as_json(), ensure_ascii=False, allow_nan=False))
 
-    with open_pool(settings) as database, progress_bar() as progress:
-        summaries = run_jobs(database, settings, request, Outlets(print_snapshot, progress))
-    failed = any(summary.status in ("failed", "interrupted") for summary in summaries)
-    held = any(summary.status == "held" for summary in summaries) and not request.if_due
+    summaries: list[JobSummary] = []
+    try:
+        with open_pool(settings) as database, progress_bar() as progress:
+            run_jobs(database, settings, request, Outlets(print_snapshot, progress, summaries.append))
+    finally:  # also when a signal or an error ends the run: what was done until then is told
+        if summaries:
+            _print_summaries(summaries, request, as_json=as_json)
+    return 0 if _verdict(summaries, request) == "done" else 1
+
+
+def _verdict(summaries: Sequence[Any], request: Any) -> str:
+    """Say how the run as a whole went: done, failed or interrupted; a run held elsewhere is fine with --if-due."""
+    found = {summary.status for summary in summaries}
+    if "interrupted" in found:
+        return "interrupted"
+    return "failed" if "failed" in found or ("held" in found and not request.if_due) else "done"
+
+
+def _print_summaries(summaries: Sequence[Any], request: Any, *, as_json: bool) -> None:
     if as_json:
         document = {
-            "status": "failed" if failed or held else "done",
+            "status": _verdict(summaries, request),
             "as_of": request.as_of.isoformat(),
             "dry_run": request.dry_run,
             "jobs": [summary.as_json() for summary in summaries],
@@ -227,14 +257,13 @@ def _run(settings: Settings, request: Any, *, as_json: bool) -> int:
     elif not request.dry_run:
         for summary in summaries:
             click.echo(_line(summary))
-    return 1 if failed or held else 0
 
 
 def _line(summary: Any) -> str:
     if summary.status == "skipped":
         return f"{summary.job:<22} {summary.period_key}  already done"
-    if summary.status == "held":
-        return f"{summary.job:<22} {summary.period_key}  {summary.error}"
+    if summary.status in ("held", "interrupted"):
+        return f"{summary.job:<22} {summary.period_key}  {summary.status}: {summary.error or 'by a signal'}"
     text = (
         f"{summary.job:<22} {summary.period_key}  {summary.status}: {summary.snapshots} snapshots"
         f" ({summary.inserted} new, {summary.updated} changed, {summary.unchanged} unchanged"
@@ -258,7 +287,8 @@ def migrate() -> int:
 
 
 @cli.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as one JSON object.")
+@click.option("--json", "as_json", is_flag=True, envvar="WORKER_JSON", show_envvar=True,
+              help="Print the findings as one JSON object.")  # fmt: skip
 def check(as_json: bool) -> int:
     """Say whether this database is as needed, and how to mend what is not."""
     settings = _settings()
@@ -282,14 +312,16 @@ def check(as_json: bool) -> int:
 
 
 @cli.command()
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="A file of your own leads.")
-@click.option("--map", "mapping", multiple=True, metavar="COLUMN=NAME",
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), envvar="WORKER_CSV",
+              show_envvar=True, help="A file of your own leads.")  # fmt: skip
+@click.option("--map", "mapping", multiple=True, metavar="COLUMN=NAME", envvar="WORKER_MAP", show_envvar=True,
               help="Our column is called NAME in the file; repeatable.")  # fmt: skip
-@click.option("--split", type=click.IntRange(min=1), help="Cut the file's leads into this many clients by a hash.")
+@click.option("--split", type=click.IntRange(min=1), envvar="WORKER_SPLIT", show_envvar=True,
+              help="Cut the file's leads into this many clients by a hash.")  # fmt: skip
 @click.option("--as-of", envvar="WORKER_AS_OF", show_envvar=True, help="Look back from this date or instant [now].")
 def demo(csv_file: Path | None, mapping: tuple[str, ...], split: int | None, as_of: str | None) -> int:
     """See it work: simulated companies (or a file of your leads) on a database of its own."""
-    settings = replace(_settings(), database_url="embedded")
+    settings = replace(_settings(quiet=True), database_url="embedded")
     from worker.demo import run_demo  # noqa: PLC0415
 
     pairs = dict(_pair(text) for text in mapping)
@@ -327,8 +359,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         click.echo(f"Error: {exc}", err=True)
         return exc.exit_code
     except BrokenPipeError:  # the reader of our output, `head` for instance, has seen enough
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush finds no fault
         return 0
+    except Exception as exc:  # noqa: BLE001 - the last place that can keep personal data and secrets out of the output
+        from worker.logs import describe_error  # noqa: PLC0415 - only where it is needed
+
+        click.echo(f"Error: {describe_error(exc)}", err=True)
+        return 1
     return result if isinstance(result, int) else 0
 
 

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import psycopg
 from psycopg import Connection
 
 from worker.database.catalogue import Catalogue, read_catalogue
-from worker.database.inspection import ensure_ready
+from worker.database.inspection import ensure_ready, ensure_rows_visible
 from worker.database.pool import Database
 from worker.errors import ConfigurationError, RunHeldError, WorkerError
 from worker.growth_brain import (
@@ -35,9 +36,11 @@ from worker.logs import get_logger
 from worker.reading import read_lead_names, read_leads, read_since
 from worker.settings import Settings
 from worker.statistics import BoolArray
+from worker.vocabulary import fold
 
 CLIENTS_PER_SHARD = 1000
 POLL_SECONDS = 0.5
+REASONS_TO_CHOOSE = ("other", "autre", "placed in converted by accident", "place dans convertis par erreur")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class Outlets:
 
     snapshot: Callable[[Snapshot], None] = lambda _: None
     progress: Callable[[str, int, int], None] = lambda _job, _done, _all: None
+    summary: Callable[["JobSummary"], None] = lambda _: None  # of each job, however it ended
 
 
 def run_jobs(database: Database, settings: Settings, request: Request, outlets: Outlets) -> list[JobSummary]:
@@ -98,6 +102,7 @@ def run_jobs(database: Database, settings: Settings, request: Request, outlets: 
     """
     catalogue = database.retrying(read_catalogue, read_only=True)
     ensure_ready(catalogue)
+    database.retrying(lambda conn: ensure_rows_visible(catalogue, conn), read_only=True)
     reading = _Reading(database, catalogue, request)
     return [
         _run_job(database, settings, request, outlets, catalogue=catalogue, reading=reading, name=name)
@@ -169,6 +174,9 @@ def _run_job(
         _release(database, lease, summary)
         if exc.exit_code > 1:
             raise
+    except BrokenPipeError:  # nobody reads what a dry run prints any more
+        summary.status = "interrupted"
+        raise
     except Exception as exc:  # one job's failure must not take the others with it
         summary.status, summary.error = "failed", f"{type(exc).__name__}"
         log.exception("run.failed")
@@ -179,9 +187,10 @@ def _run_job(
         raise
     finally:
         summary.seconds = round(time.monotonic() - started, 3)
-        summary.passed_over = reading.passed_over
+        summary.passed_over = {**reading.passed_over, **summary.passed_over}
         facts = {key: value for key, value in summary.as_json().items() if key not in ("job", "period_key")}
         log.info("run.finished", **facts)
+        outlets.summary(summary)
     return summary
 
 
@@ -190,16 +199,16 @@ def _claim(database: Database, settings: Settings, request: Request, summary: Jo
     deadline = time.monotonic() + request.wait_seconds
     while True:
         state = database.retrying(lambda conn: read_run(conn, summary.job, summary.period_key), read_only=True)
-        if request.if_due and state is not None and (state.status == "done" or state.held):
-            summary.status = "skipped" if state.status == "done" else "held"
-            summary.error = None if state.status == "done" else f"held by {state.holder}"
+        if request.if_due and state is not None and state.is_done(request.as_of):
+            summary.status = "skipped"
             return None
-        lease = database.retrying(
-            lambda conn: claim_run(conn, summary.job, summary.period_key, request.as_of, settings.lease_seconds),
-            read_only=False,
-        )
-        if lease is not None:
-            return lease
+        if request.if_due and state is not None and state.held:
+            summary.status, summary.error = "held", f"held by {state.holder}"
+            return None
+        if state is None or not state.held:
+            lease = _try_claim(database, settings, request, summary)
+            if lease is not None:
+                return lease
         if request.if_due:
             summary.status, summary.error = "held", "claimed by another process just now"
             return None
@@ -207,6 +216,16 @@ def _claim(database: Database, settings: Settings, request: Request, summary: Jo
             holder = state.holder if state is not None else "another process"
             raise RunHeldError(f"{summary.job} {summary.period_key} is held by {holder}; try again or raise --wait")
         time.sleep(POLL_SECONDS)
+
+
+def _try_claim(database: Database, settings: Settings, request: Request, summary: JobSummary) -> Lease | None:
+    try:
+        return database.retrying(
+            lambda conn: claim_run(conn, summary.job, summary.period_key, request.as_of, settings.lease_seconds),
+            read_only=False,
+        )
+    except psycopg.errors.LockNotAvailable:  # another process is writing under this run's lease at this moment
+        return None
 
 
 def _finish(database: Database, lease: Lease, summary: JobSummary) -> None:
@@ -284,7 +303,7 @@ class _Work:
         try:
             self._write(self._analyse(part), [i for i in part.clients.ids if i is not None], with_global=False)
             self.summary.clients += len(part.clients)
-        except WorkerError:
+        except (WorkerError, BrokenPipeError):
             raise
         except Exception as exc:  # noqa: BLE001 - the other clients' snapshots must not be lost with this one's
             members = np.flatnonzero(keep)
@@ -302,7 +321,10 @@ class _Work:
         findings = self.job.analyse(leads, self.model, self.request.as_of, self._generator())
         reconcile = getattr(self.job, "reconcile", None)
         if reconcile is not None:
+            found = len(findings)
             findings = reconcile(findings, self.past, self.request.as_of)
+            counted = self.summary.passed_over.get("already_on_record", 0)
+            self.summary.passed_over["already_on_record"] = counted + found - len(findings)
         findings = self._with_names(findings)
         language = dict(zip(leads.clients.ids, leads.clients.language, strict=True))
         return [
@@ -337,14 +359,16 @@ class _Work:
         personal: dict[str, Json] = {"lead_name": names.get(finding.content["lead_id"])}
         reason = finding.content.get("reason")
         if reason and not self.settings.store_lead_names:
-            personal["reason"] = str(reason).partition(":")[0].strip()  # "Other: ..." is free text about a person
+            # "Other: ..." is free text about a person; what the application offers to choose from is not.
+            choice = str(reason).partition(":")[0].strip()
+            personal["reason"] = choice if fold(choice) in REASONS_TO_CHOOSE else None
         return personal
 
     def _write(self, snapshots: Sequence[Snapshot], client_ids: Sequence[str], *, with_global: bool) -> None:
-        self.summary.snapshots += len(snapshots)
         if self.request.dry_run:
             for snapshot in snapshots:
                 self.outlets.snapshot(snapshot)
+            self.summary.snapshots += len(snapshots)
             return
 
         id_type = self.catalogue.type_of("growth_brain", "client_id") or "uuid"
@@ -366,6 +390,7 @@ class _Work:
             return withdrawn + write_snapshots(conn, snapshots, id_type=id_type)
 
         written = self.database.retrying(transaction, read_only=False)
+        self.summary.snapshots += len(snapshots)
         self.summary.inserted += written.inserted
         self.summary.updated += written.updated
         self.summary.deleted += written.deleted

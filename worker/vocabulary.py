@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 UNKNOWN = -1  # the code of a value that was absent or not understood
-LONGEST_LABEL = 200  # characters; the widest label column known (DOMAIN.md) is VARCHAR(100)
+LONGEST_LABEL = 200  # characters; the widest label column known is VARCHAR(100)
 LONGEST_INTENT = 80  # characters; intents may be whole sentences, and one is shown in a line of a table
 
 URGENCY_LOW, URGENCY_MEDIUM, URGENCY_HIGH = 0, 1, 2

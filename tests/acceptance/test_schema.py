@@ -56,7 +56,7 @@ ADDITIONS = {
     "growth_worker_writes",
 }
 
-# An installation as DOMAIN.md describes the real ones: text ids, lead_actions.action, no source, wider numbers.
+# An installation as real ones are: text ids, lead_actions.action, no source, wider numbers.
 USERS_DATABASE = """
     CREATE TABLE clients (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), client_id text UNIQUE NOT NULL,
         business_name text NOT NULL, language text NOT NULL, password_hash text NOT NULL, api_key text,

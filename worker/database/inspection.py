@@ -74,6 +74,13 @@ def ensure_ready(catalogue: Catalogue) -> None:
         raise DatabaseShapeError([f"{failure.message} {failure.fix}".strip() for failure in failures])
 
 
+def ensure_rows_visible(catalogue: Catalogue, conn: Connection) -> None:
+    """Stop with DatabaseShapeError where row-level security shows us nothing of a table that has rows."""
+    failures = [found for found in _hidden_rows(catalogue, conn) if found.status == "failure"]
+    if failures:
+        raise DatabaseShapeError([f"{failure.message} {failure.fix}".strip() for failure in failures])
+
+
 def find_failures(catalogue: Catalogue) -> list[Inspection]:
     """List what keeps the worker from working, as far as the catalogue tells (it does not see the rows)."""
     server = catalogue.server

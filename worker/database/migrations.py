@@ -38,6 +38,13 @@ def migrate(database: Database) -> list[str]:
         for file in schema_files():
             try:
                 conn.execute(file.read_bytes())
+            except psycopg.errors.UniqueViolation as exc:
+                conn.execute("ROLLBACK")
+                told = (
+                    f"{exc.diag.table_name or 'growth_brain'} holds rows that {exc.diag.constraint_name} must keep"
+                    " apart: two of the same client, event type, period_key and claim_key. Remove one of each."
+                )
+                raise DatabaseShapeError([told]) from exc
             except (psycopg.errors.RaiseException, psycopg.errors.InsufficientPrivilege) as exc:
                 conn.execute("ROLLBACK")
                 hint = f" {exc.diag.message_hint}" if exc.diag.message_hint else ""

@@ -137,7 +137,14 @@ WITH written AS (
     FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (
         client_id {id_type}, event_type text, learning_snapshot jsonb, insight_text text, confidence numeric(3, 2),
         created_at timestamptz)
-    WHERE r.client_id IS NULL OR EXISTS (SELECT FROM clients AS c WHERE c.client_id::text = r.client_id::text)
+    WHERE (r.client_id IS NULL OR EXISTS (SELECT FROM clients AS c WHERE c.client_id::text = r.client_id::text))
+        -- an event is one whatever the local day it falls on: WORKER_TIMEZONE may have changed since
+        AND NOT EXISTS (
+            SELECT FROM growth_brain AS e
+            WHERE e.client_id = r.client_id AND e.event_type = r.event_type
+                AND e.event_type IN ('conversion', 'reversion')
+                AND e.learning_snapshot ->> 'period_key' IS NOT NULL
+                AND e.learning_snapshot ->> 'claim_key' = r.learning_snapshot ->> 'claim_key')
     ON CONFLICT (client_id, event_type, (learning_snapshot ->> 'period_key'), (learning_snapshot ->> 'claim_key'))
         WHERE learning_snapshot ->> 'period_key' IS NOT NULL
     DO UPDATE SET learning_snapshot = excluded.learning_snapshot, insight_text = excluded.insight_text,
@@ -240,5 +247,5 @@ ORDER BY g.client_id, g.event_type, g.id
 
 -- name: read_done
 -- The periods that are done, and when, for the calendar. Served by the ledger's primary key; the ledger is small.
-SELECT r.job, r.period_key, r.finished_at FROM worker.runs AS r
+SELECT r.job, r.period_key, r.finished_at, r.as_of FROM worker.runs AS r
 WHERE r.shard = -1 AND r.status = 'done' AND r.period_key >= %(since)s AND r.finished_at IS NOT NULL

@@ -21,9 +21,9 @@ SURE_TONE, LIKELY_TONE = (
     0.60,
 )  # of dominant_tone_probability: from here on it "is", or "seems to be", the leading one
 LONGEST_NAME = 80  # characters of a lead's name
-STAYS_DAYS = 90  # DESIGN.md, conversion: what the claim of an event speaks of where it does not say
+STAYS_DAYS = 90  # what the claim of an event speaks of where it does not say
 
-# What the application's revert dialogue writes (DOMAIN.md, reversion_reason); a reason of free text is not repeated.
+# What the application's revert dialogue writes; a reason of free text is not repeated.
 _MISTAKES = frozenset(
     vocabulary.fold(reason) for reason in ("Placed in converted by accident", "Placé dans convertis par erreur")
 )

@@ -168,6 +168,7 @@ def _finding(
         claim,
         Check("outcome", instant + timedelta(days=STAYS_DAYS), claim.probability),
         n=1,
+        facts={"between": (min(key, instant), instant)},
         claim_key=f"{leads.id[lead]}@{'' if event.key == event.when else 'after '}{key.isoformat()}",
         period_key=key.astimezone(as_of.tzinfo).date().isoformat(),
         created_at=instant,
@@ -182,6 +183,8 @@ def reconcile(findings: Sequence[Finding], past: Sequence[Mapping[str, Json]], a
     """
     Leave out the events that the application itself recorded within a day; its rows stay, and nothing is doubled.
 
+    An undated conversion is the application's if that lies anywhere between the instants that hold it.
+
     past : event_type, lead_id and created_at of the application's own rows. Events that we wrote ourselves are kept
     here: the database passes over what it already has.
     """
@@ -192,8 +195,8 @@ def reconcile(findings: Sequence[Finding], past: Sequence[Mapping[str, Json]], a
             theirs.setdefault((row["event_type"], row["lead_id"]), []).append(row["created_at"])
     result = []
     for finding in findings:
-        instant = finding.created_at
+        first, last = finding.facts["between"]
         written = theirs.get((finding.event_type, str(finding.content["lead_id"])), ())
-        if instant is None or not any(abs(other - instant) <= SAME_EVENT for other in written):
+        if not any(first - SAME_EVENT <= other <= last + SAME_EVENT for other in written):
             result.append(finding)
     return result

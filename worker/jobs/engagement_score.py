@@ -98,12 +98,13 @@ def _scores(leads: Leads, points: FloatArray, mask: BoolArray) -> Scores:
     return Scores(n, mean, squares, parts)
 
 
-def _measure(leads: Leads, two: TwoWindows, half: BoolArray | None = None) -> tuple[Scores, Scores]:
+def _measure(leads: Leads, two: TwoWindows, half: BoolArray | None = None) -> tuple[Scores, Scores, Scores]:
     """
     Score both windows, of the leads marked by `half` (None: all), each as it stood at its own end.
 
-    Where a client's actions are on record for one window only, the two are not scored by the same rule: then the
-    previous one has no score, rather than a change that only the recording made.
+    Gives the current window, what of the previous one may be compared with it, and the previous one as it is shown.
+    Where a client's actions are on record for one window only, the two are not scored by the same rule: their
+    difference would be a change that only the recording made, and nothing is known of the true one.
     """
     w = two.windows
     chosen = np.ones(len(leads), dtype=bool) if half is None else half
@@ -111,7 +112,12 @@ def _measure(leads: Leads, two: TwoWindows, half: BoolArray | None = None) -> tu
     current = points_by_part(lead_parts(leads, w.end, recorded))
     previous = points_by_part(lead_parts(leads, w.middle, recorded_before))
     comparable = recorded == recorded_before
-    return _scores(leads, current, two.current & chosen), _scores(leads, previous, two.previous & comparable & chosen)
+    before = two.previous & chosen
+    return (
+        _scores(leads, current, two.current & chosen),
+        _scores(leads, previous, before & comparable),
+        _scores(leads, previous, before),
+    )
 
 
 def _spread(current: Scores, previous: Scores, pool_spread: float) -> tuple[FloatArray, FloatArray]:
@@ -129,7 +135,7 @@ def _log_likelihood(current: Scores, previous: Scores, pool_spread: float) -> Fl
 
 def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
     """Learn the pool's level, the spread between clients and between leads, and how much scores change."""
-    current, previous = _measure(leads, TwoWindows.of(leads, as_of))
+    current, previous, _ = _measure(leads, TwoWindows.of(leads, as_of))
     degrees = float((np.maximum(current.n - 1, 0) + np.maximum(previous.n - 1, 0)).sum())
     squares = float(current.squares.sum() + previous.squares.sum())
     spread = (squares + SPREAD_DEGREES * DEFAULT_SPREAD) / (degrees + SPREAD_DEGREES)
@@ -158,14 +164,14 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     """Write one finding for each client with a lead in the current window."""
     del rng  # nothing here is simulated
     two = TwoWindows.of(leads, as_of)
-    current, previous = _measure(leads, two)
+    current, previous, shown = _measure(leads, two)
     posterior = _posterior(current, previous, model)
     probability = posterior.class_probability
     said = said_class(probability)
     variance, _ = _spread(current, previous, float(model["spread"]))
     level = NormalPrior(float(model["level"]["mean"]), float(model["level"]["variance"]))
     now = shrink_means(current.mean, variance / np.maximum(current.n, 1), level, LEVEL)
-    before = shrink_means(previous.mean, variance / np.maximum(previous.n, 1), level, LEVEL)
+    before = shrink_means(shown.mean, variance / np.maximum(shown.n, 1), level, LEVEL)
     change_low, change_high = posterior.interval(LEVEL)
     check_class, check_p = _half_check(leads, two, model)
     n, n_previous = leads.per_client(two.current), leads.per_client(two.previous)
@@ -190,9 +196,9 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
             "top_sources": sources[c],
             "top_industries": industries[c],
             "score": score_json(c, current.mean, now),
-            "previous": score_json(c, previous.mean, before),
+            "previous": score_json(c, shown.mean, before),
             "change_interval": interval_json(change_low[c], change_high[c]),
-            "parts": change_by_part(current.parts[c], previous.parts[c], current.mean[c] - previous.mean[c]),
+            "parts": change_by_part(current.parts[c], shown.parts[c], current.mean[c] - shown.mean[c]),
         }
         claim = Claim(
             "change_class",
@@ -248,8 +254,8 @@ def _industries(leads: Leads, two: TwoWindows) -> list[list[str]]:
 def _half_check(leads: Leads, two: TwoWindows, model: Mapping[str, Json]) -> tuple[IntArray, FloatArray]:
     """Ask one half of the leads what the other half will show: the class said, and the probability of seeing it."""
     other = leads.half()
-    current, previous = _measure(leads, two, ~other)
-    fresh, fresh_previous = _measure(leads, two, other)
+    current, previous, _ = _measure(leads, two, ~other)
+    fresh, fresh_previous, _ = _measure(leads, two, other)
     posterior = _posterior(current, previous, model)
     said = said_class(posterior.class_probability)
     variance, _ = _spread(current, previous, float(model["spread"]))

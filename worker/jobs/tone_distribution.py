@@ -80,9 +80,9 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
             "previous": {
                 "n": int(known_before[c]),
                 "distribution": _by_tone(raw_before[c], number),
-                "estimate": _by_tone(before[c], _share),
+                "estimate": _by_tone(before[c], _share) if known_before[c] else dict.fromkeys(TONES),
             },
-            "shift": float(shift[c]),
+            "shift": float(shift[c]) if known[c] and known_before[c] else None,
         }
         claim = Claim(
             "within_distance",

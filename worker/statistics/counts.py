@@ -34,9 +34,13 @@ def exact_poisson_binomial(p: FloatArray) -> FloatArray:
 
 
 def claim_range(mean: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Give m = mean rounded (halves up) and the claimed range [max(0, m - k), m + k], k = max(1, round(m / 4))."""
+    """
+    Give m = mean rounded (halves up) and the claimed range [max(0, m - k), m + k], k = max(1, round(m / 4)).
+
+    k rounds halves to even, as Python's round does.
+    """
     m = np.floor(mean + 0.5)
-    k = np.maximum(1.0, np.floor(m / 4 + 0.5))
+    k = np.maximum(1.0, np.rint(m / 4))
     return m, np.maximum(0.0, m - k), m + k
 
 
