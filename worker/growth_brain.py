@@ -152,6 +152,35 @@ def delete_withdrawn(
     return Written(deleted=cursor.rowcount)
 
 
+def withdraw_events(
+    conn: Connection[Any],
+    client_ids: Sequence[str],
+    *,
+    on_record: Sequence[Finding],
+    snapshots: Sequence[Snapshot],
+    id_type: str,
+) -> Written:
+    """
+    Remove our own rows of events that would be told twice.
+
+    on_record : events that the application's own rows tell, since when ours were written or before.
+    snapshots : all events of these clients as they are known now; an undated row of a lead whose conversion is dated
+        by now, and that is not among them, was that conversion.
+    """
+    said = [(s.event_type, s.learning_snapshot["claim_key"]) for s in snapshots]
+    dated = {s.learning_snapshot["lead_id"] for s in snapshots if s.learning_snapshot.get("dated")}
+    cursor = conn.execute(
+        query("withdraw_events", id_type=sql.Identifier(id_type)),
+        {
+            "client_ids": list(client_ids),
+            "on_record": [f"{finding.event_type} {finding.claim_key}" for finding in on_record],
+            "dated_leads": sorted(dated),
+            "said": [f"{event_type} {key}" for event_type, key in said],
+        },
+    )
+    return Written(deleted=cursor.rowcount)
+
+
 def read_past(conn: Connection[Any], event_types: Sequence[str], as_of: datetime) -> list[dict[str, Any]]:
     """Read the rows that today's findings must be fitted to: the last patterns, or the application's own events."""
     with conn.cursor(row_factory=dict_row) as cursor:

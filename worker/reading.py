@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, LiteralString
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +36,15 @@ from worker.vocabulary import (
     urgency_code,
 )
 
-POSTGRES_EPOCH = to_microseconds(datetime(2000, 1, 1, tzinfo=UTC))
+FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC)
+POSTGRES_EPOCH = to_microseconds(FIRST_DAY)
 EARLIEST = POSTGRES_EPOCH  # no lead of this product is older: an earlier stamp is a slip, such as a zero epoch
+# A row without a usable last contact may still have arrived in the look-back: other signs tell.
+IN_LOOK_BACK: LiteralString = 'l."timestamp" >= %(since)s OR l."timestamp" IS NULL OR l."timestamp" < %(earliest)s'
 ONE_CONTACT = 5 * 60 * 1_000_000  # stamps of one submission (id, histories, row, action) lie this close together
 N_LEAD_COLUMNS, N_ACTION_COLUMNS = 20, 7  # of read_leads and read_lead_actions, queries.sql
 TOUCHES = (ACTION_OUTCOME_UPDATE, ACTION_TAG, ACTION_NOTE, ACTION_CONTACTED)
+OWN_INSERT = DAY  # a first insert logged within a day of the arrival is the arrival's; one later is another submission
 LEAD_ID_EPOCH = re.compile(r"^lead_(\d{12,14})_")
 
 
@@ -49,7 +53,8 @@ class ReadingReport:
     """What was found and could not be used: counts only, so that it may be logged."""
 
     leads: int
-    orphans: int  # rows whose client is null or unknown
+    orphans: int  # rows whose client is null or unknown, or that have no id
+    repeated: int  # rows of the same client and id as another
     undated: int
     test_leads: int
     unusable_clients: int  # client ids that growth_brain's uuid column cannot hold
@@ -58,6 +63,7 @@ class ReadingReport:
         """Count by reason what no snapshot speaks of."""
         return {
             "orphans": self.orphans,
+            "repeated": self.repeated,
             "undated": self.undated,
             "test_leads": self.test_leads,
             "unusable_clients": self.unusable_clients,
@@ -106,16 +112,19 @@ def read_leads(conn: Connection[Any], catalogue: Catalogue, since: datetime | No
             urgency_history=_column(has, "lead_memory", "urgency_history"),
             tone_history=_column(has, "lead_memory", "tone_history"),
             confidence_history=_column(has, "lead_memory", "confidence_history"),
-            window=sql.SQL("" if since is None else 'WHERE l."timestamp" >= %(since)s OR l."timestamp" IS NULL'),
+            window=sql.SQL("") if since is None else sql.SQL("WHERE {}").format(sql.SQL(IN_LOOK_BACK)),
         ),
-        {"since": since},
+        {"since": since, "earliest": FIRST_DAY},
     )
     n_read = len(rows)
     real = [(row[0], aliases.get(row[1], row[1]), *row[2:]) for row in rows if not row[12]]
-    leads = arrange(clients, real, _read_actions(conn, catalogue, since))
+    named = [row for row in real if row[0] is not None]
+    single = _without_repeats(named)
+    leads = arrange(clients, single, _read_actions(conn, catalogue, since))
     report = ReadingReport(
         leads=len(leads),
-        orphans=len(real) - len(leads),
+        orphans=len(real) - len(named) + len(single) - len(leads),
+        repeated=len(named) - len(single),
         undated=int((leads.arrival == UNDATED).sum()),
         test_leads=n_read - len(real),
         unusable_clients=unusable,
@@ -123,12 +132,22 @@ def read_leads(conn: Connection[Any], catalogue: Catalogue, since: datetime | No
     return leads, report
 
 
+def _without_repeats(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Where no key forbids it a lead may stand there twice: the row contacted last is the lead."""
+    latest: dict[tuple[Any, Any], tuple[Any, ...]] = {}
+    for row in rows:
+        other = latest.setdefault((row[0], row[1]), row)
+        if other is not row and (row[2] or 0, repr(row)) > (other[2] or 0, repr(other)):
+            latest[row[0], row[1]] = row
+    return list(latest.values())
+
+
 def read_lead_names(conn: Connection[Any], catalogue: Catalogue, lead_ids: Sequence[str]) -> dict[str, str]:
     """Read the names of some leads, for conversion and reversion events only."""
     if not lead_ids or not catalogue.has("lead_memory", "name"):
         return {}
     id_type = catalogue.type_of("lead_memory", "id") or "text"
-    cast = sql.SQL("uuid[]" if id_type == "uuid" else "text[]")
+    cast = sql.SQL({"uuid": "uuid[]", "int4": "int4[]", "int8": "int8[]"}.get(id_type, "text[]"))
     found = conn.execute(query("read_lead_names", id_array=cast), {"ids": list(lead_ids)}).fetchall()
     return {lead_id: name for lead_id, name in found if name}
 
@@ -205,11 +224,9 @@ def _read_actions(conn: Connection[Any], catalogue: Catalogue, since: datetime |
     same_type = catalogue.type_of("lead_actions", "lead_id") == catalogue.type_of("lead_memory", "id")
     lead_id = sql.SQL("a.lead_id" if same_type else "a.lead_id::text")
     memory_id = sql.SQL("l.id" if same_type else "l.id::text")
-    window = sql.SQL(
-        ""
-        if since is None
-        else 'WHERE {} IN (SELECT {} FROM lead_memory AS l WHERE l."timestamp" >= %(since)s OR l."timestamp" IS NULL)'
-    ).format(*(() if since is None else (lead_id, memory_id)))
+    window = sql.SQL("WHERE {} IN (SELECT {} FROM lead_memory AS l WHERE {})").format(
+        lead_id, memory_id, sql.SQL(IN_LOOK_BACK)
+    )
     return _fetch(
         conn,
         query(
@@ -222,9 +239,9 @@ def _read_actions(conn: Connection[Any], catalogue: Catalogue, since: datetime |
             tag=_column(has, "lead_actions", "tag"),
             converted=_column(has, "lead_actions", "conversion_outcome", "boolean"),
             reason=_column(has, "lead_actions", "reversion_reason"),
-            window=window,
+            window=sql.SQL("") if since is None else window,
         ),
-        {"since": since},
+        {"since": since, "earliest": FIRST_DAY},
     )
 
 
@@ -285,7 +302,7 @@ def arrange(clients: Clients, rows: Sequence[tuple[Any, ...]], action_rows: Sequ
         id=_object_array(columns[0]),
         in_half=np.fromiter(map(_in_half, columns[0]), dtype=bool),
         arrival=np.array(seen.arrival, dtype=np.int64),
-        last_contact=_int_array(UNDATED if value is None else value for value in columns[2]),
+        last_contact=_instants(columns[2]),
         urgency=seen.urgency.observations(),
         tone=seen.tone.observations(),
         confidence=seen.confidence.observations(),
@@ -331,10 +348,14 @@ def _observe_all(rows: Sequence[tuple[Any, ...]], insert_times: Mapping[int, lis
         last_contact = _usable(row[2])
         histories = [_parse_history(text) for text in row[16:19]]
         stamps = [stamp for history in histories for stamp, _ in history if stamp is not None]
-        stamps += insert_times.get(i, ())
+        inserts = insert_times.get(i, [])
+        stamps += inserts[1:]
         stamps += _id_epoch(row[0])
         if last_contact is not None:
             stamps.append(last_contact)
+        # The first insert is the lead's own, also when it was logged late: it may date the arrival, not add a contact.
+        if inserts and not (stamps and 0 <= inserts[0] - min(stamps) <= OWN_INSERT):
+            stamps.append(inserts[0])
         contacts = _merge_contacts(stamps)
         first = contacts[0] if contacts else UNDATED
         seen.arrival.append(first)

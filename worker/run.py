@@ -20,6 +20,7 @@ from worker.errors import ConfigurationError, WorkerError
 from worker.settings import Settings, warn_about_unknown
 
 JOBS_COMMAND = "jobs"
+EARLIEST_YEAR = 2000  # the reader takes no older stamp for a date
 ALL = "all"
 EPILOG = """\b
 Examples:
@@ -142,6 +143,8 @@ def parse_as_of(text: str | None, zone: ZoneInfo, now: datetime) -> datetime:
     day = _date(text)
     try:
         if day is not None:
+            if day.year < EARLIEST_YEAR:
+                raise click.BadParameter(f"{text} is no day on which there were leads", param_hint="--as-of")
             if day > here.date():
                 raise click.BadParameter(f"{text} has not begun yet", param_hint="--as-of")
             return min(datetime.combine(day + timedelta(days=1), time(), tzinfo=zone), here)
@@ -151,6 +154,8 @@ def parse_as_of(text: str | None, zone: ZoneInfo, now: datetime) -> datetime:
             f"{text!r} is neither a date (2026-03-31) nor an instant (2026-03-31T06:00:00+02:00)",
             param_hint="--as-of",
         ) from exc
+    if not EARLIEST_YEAR <= instant.year < 9999:  # clocks of time zones end there
+        raise click.BadParameter(f"{text} is no time at which there were leads", param_hint="--as-of")
     instant = instant.astimezone(zone) if instant.tzinfo else instant.replace(tzinfo=zone)
     if instant > here:
         raise click.BadParameter(f"{text} lies in the future", param_hint="--as-of")

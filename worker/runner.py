@@ -15,7 +15,7 @@ from psycopg import Connection
 from worker.database.catalogue import Catalogue, read_catalogue
 from worker.database.inspection import ensure_ready, ensure_rows_visible
 from worker.database.pool import Database
-from worker.errors import ConfigurationError, RunHeldError, WorkerError
+from worker.errors import ConfigurationError, DatabaseShapeError, RunHeldError, WorkerError
 from worker.growth_brain import (
     NAMED,
     Snapshot,
@@ -24,6 +24,7 @@ from worker.growth_brain import (
     make_snapshot,
     model_version,
     read_past,
+    withdraw_events,
     write_snapshots,
 )
 from worker.heartbeat import heartbeat
@@ -267,6 +268,7 @@ class _Work:
     model: Mapping[str, Json] = field(default_factory=dict)
     version: str = ""
     past: list[dict[str, Any]] = field(default_factory=list)
+    on_record: list[Finding] = field(default_factory=list)  # of the shard at hand: events the application recorded
 
     def do(self, reading: _Reading) -> None:
         """Fit once, then analyse and write shard by shard, the global snapshot last."""
@@ -305,6 +307,15 @@ class _Work:
             self.summary.clients += len(part.clients)
         except (WorkerError, BrokenPipeError):
             raise
+        except (
+            psycopg.errors.UndefinedTable,
+            psycopg.errors.UndefinedColumn,
+            psycopg.errors.InsufficientPrivilege,
+        ) as exc:
+            # no client's fault: the database changed under the run
+            raise DatabaseShapeError(
+                [f"The database changed during the run ({type(exc).__name__}): run check."]
+            ) from exc
         except Exception as exc:  # noqa: BLE001 - the other clients' snapshots must not be lost with this one's
             members = np.flatnonzero(keep)
             if len(members) == 1:
@@ -321,10 +332,13 @@ class _Work:
         findings = self.job.analyse(leads, self.model, self.request.as_of, self._generator())
         reconcile = getattr(self.job, "reconcile", None)
         if reconcile is not None:
-            found = len(findings)
+            everything = findings
             findings = reconcile(findings, self.past, self.request.as_of)
-            counted = self.summary.passed_over.get("already_on_record", 0)
-            self.summary.passed_over["already_on_record"] = counted + found - len(findings)
+            if self.job.EVENT_TYPE in NAMED:
+                kept = {(finding.event_type, finding.claim_key) for finding in findings}
+                self.on_record = [f for f in everything if (f.event_type, f.claim_key) not in kept]
+                counted = self.summary.passed_over.get("already_on_record", 0)
+                self.summary.passed_over["already_on_record"] = counted + len(self.on_record)
         findings = self._with_names(findings)
         language = dict(zip(leads.clients.ids, leads.clients.language, strict=True))
         return [
@@ -376,8 +390,11 @@ class _Work:
         def transaction(conn: Connection[Any]) -> Written:
             if self.lease is not None:
                 renew_lease(conn, self.lease, self.settings.lease_seconds)
-            withdrawn = Written()
-            if self.job.EVENT_TYPE not in NAMED:
+            if self.job.EVENT_TYPE in NAMED:
+                withdrawn = withdraw_events(
+                    conn, client_ids, on_record=self.on_record, snapshots=snapshots, id_type=id_type
+                )
+            else:
                 withdrawn = delete_withdrawn(
                     conn,
                     self.job.EVENT_TYPE,

@@ -78,7 +78,7 @@ def test_that_actions_began_to_be_recorded_is_no_change():
     found = content("engagement_score", rows, actions)
     assert found["trend"] == "stable"
     assert found["score"]["raw"] == pytest.approx(8 + 30)
-    assert found["previous"]["raw"] is None
+    assert found["previous"]["raw"] == pytest.approx(100 * 0.4 * 0.2 / 0.7)  # shown, without what nobody recorded
 
 
 def test_the_previous_window_is_scored_as_it_stood_at_its_end():

@@ -87,6 +87,8 @@ class Server:
     server_time: datetime
     has_private_schema: bool
     has_worker_role: bool
+    encoding: str = "UTF8"
+    brain_reference: str | None = None  # the column of clients that growth_brain.client_id refers to
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,8 @@ class Catalogue:
                 differences.append(f"no column {name}")
             elif found[name].type_name not in types:
                 differences.append(f"{name} is {found[name].type_name}, not {types[0]}")
+        if self.server.brain_reference not in (None, "client_id"):
+            differences.append(f"client_id refers to clients.{self.server.brain_reference}, not to clients.client_id")
         if "id" in found and not found["id"].has_default:
             differences.append("id has no default")
         if "client_id" in found and found["client_id"].is_required:

@@ -92,6 +92,14 @@ def find_failures(catalogue: Catalogue) -> list[Inspection]:
                 "Upgrade the server.",
             )
         ]
+    if server.encoding != "UTF8":
+        return [
+            _failure(
+                "encoding",
+                f"The database's encoding is {server.encoding}, which cannot hold what the worker writes.",
+                "Use a database created with ENCODING 'UTF8'.",
+            )
+        ]
     if not catalogue.tables:
         return [_failure("tables", "The database has none of the tables the worker reads.", MIGRATE)]
     if catalogue.growth_brain_shape == "other":

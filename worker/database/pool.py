@@ -40,6 +40,7 @@ REFUSED_FOR_GOOD = (
     "no pg_hba.conf entry",
     "is not permitted to log in",
     "Tenant or user not found",
+    "session is read-only",
 )
 
 DEFAULTS: dict[str, str | int] = {
@@ -218,7 +219,9 @@ def _complete(url: str) -> str:
         # Not `from` the error: its text repeats the address, and with it the password.
         raise ConfigurationError(["DATABASE_URL cannot be read as an address of a PostgreSQL database"]) from None
     if any(not part.isdecimal() for part in str(given.get("port") or 5432).split(",")):
-        raise ConfigurationError([f"The port in DATABASE_URL is {given['port']!r}, not a number"])
+        raise ConfigurationError(
+            ["The port in DATABASE_URL is not a number; is a / or @ of the password not written as %2F or %40?"]
+        )
     return make_conninfo("", **{**DEFAULTS, **{name: value for name, value in given.items() if value is not None}})
 
 

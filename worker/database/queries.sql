@@ -77,7 +77,15 @@ SELECT current_setting('server_version_num')::integer AS version_number,
        current_user::text AS role_name,
        clock_timestamp() AS server_time,
        EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'worker') AS has_private_schema,
-       EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'growth_worker') AS has_worker_role;
+       EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'growth_worker') AS has_worker_role,
+       current_setting('server_encoding') AS encoding,
+       (SELECT a.attname
+        FROM pg_catalog.pg_constraint k
+        JOIN pg_catalog.pg_attribute own ON own.attrelid = k.conrelid AND own.attnum = k.conkey[1]
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = k.confkey[1]
+        WHERE k.contype = 'f' AND k.conrelid = pg_catalog.to_regclass('public.growth_brain')
+          AND k.confrelid = pg_catalog.to_regclass('public.clients') AND own.attname = 'client_id'
+        ORDER BY a.attname LIMIT 1)::text AS brain_reference;
 
 -- name: read_overreach
 -- The secret columns of clients that growth_worker, which needs none of them, may read.
@@ -125,7 +133,7 @@ FROM lead_actions AS a
 
 -- name: read_lead_names
 -- Names for conversion and reversion events only. Served by the primary key of lead_memory.
-SELECT l.id::text, l.name FROM lead_memory AS l WHERE l.id = ANY (%(ids)s::{id_array})
+SELECT l.id::text, l.name FROM lead_memory AS l WHERE l.id = ANY (%(ids)s::text[]::{id_array})
 
 -- name: write_snapshots
 -- One statement for a shard: insert what is new, refresh what differs, leave the rest untouched. Events are history:
@@ -185,7 +193,17 @@ ORDER BY g.created_at, g.id
 SELECT g.event_type, g.learning_snapshot ->> 'lead_id' AS lead_id, g.created_at
 FROM growth_brain AS g
 WHERE g.event_type IN ('conversion', 'reversion') AND g.learning_snapshot ->> 'period_key' IS NULL
-    AND g.created_at IS NOT NULL
+    AND g.created_at BETWEEN '2000-01-01' AND '9999-01-01'
+
+-- name: withdraw_events
+-- Our own rows of events that the application has put on record since, and undated conversions that are dated now.
+-- Served by growth_brain_one_per_claim.
+DELETE FROM growth_brain AS g
+WHERE g.client_id = ANY (%(client_ids)s::{id_type}[]) AND g.event_type IN ('conversion', 'reversion')
+    AND g.learning_snapshot ->> 'period_key' IS NOT NULL
+    AND ((g.event_type || ' ' || (g.learning_snapshot ->> 'claim_key')) = ANY (%(on_record)s::text[])
+        OR (g.learning_snapshot ->> 'dated' = 'false' AND g.learning_snapshot ->> 'lead_id' = ANY (%(dated_leads)s::text[])
+            AND (g.event_type || ' ' || (g.learning_snapshot ->> 'claim_key')) <> ALL (%(said)s::text[])))
 
 -- name: claim_run
 -- Take the lease on a run if it is free, with a fresh token; no row comes back where another process holds it.

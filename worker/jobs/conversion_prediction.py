@@ -12,7 +12,7 @@ mean. Limits: leads are independent given their features; a change of pace since
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -212,7 +212,7 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
             f"Of the {size[c]} leads open at as_of, {low[c]:.0f} to {high[c]:.0f} convert in the next 30 days.",
             {"low": int(low[c]), "high": int(high[c])},
         )
-        check = Check("outcome", as_of + timedelta(days=WINDOW_DAYS), claim.probability)
+        check = Check("outcome", as_of.astimezone(UTC) + timedelta(days=WINDOW_DAYS), claim.probability)
         findings.append(Finding(leads.clients.ids[c], EVENT_TYPE, content, claim, check, int(size[c]), facts=facts[c]))
     return findings
 

@@ -217,6 +217,9 @@ def change_by_part(current: FloatArray, previous: FloatArray, change: float) -> 
         return []
     points = [float(now - before) for now, before in zip(current[:-1], previous[:-1], strict=True)]
     points.append(float(change) - sum(points))
+    for _ in range(8):  # a sum of floats may lose the last bit
+        missing = float(change) - sum(points)
+        points[-1] = float(np.nextafter(points[-1], np.copysign(np.inf, missing))) if missing else points[-1]
     return [{"part": part, "points": value} for part, value in zip(PARTS, points, strict=True)]
 
 

@@ -1,0 +1,91 @@
+"""An event is told once, however it comes to be known: undated and then dated, by us and then by the application."""
+
+from datetime import timedelta
+
+from psycopg.types.json import Jsonb
+from support import add_action, add_client, add_lead, insert, numbered, run_worker, snapshots, utc
+
+
+def events(conn, client):
+    return [row for row in snapshots(conn, client) if row["event_type"] == "conversion"]
+
+
+def run(url, as_of, **environment):
+    outcome = run_worker(url, "conversion_events", "--as-of", as_of, "--json", **environment)
+    assert outcome.code == 0, outcome.err
+    return outcome.json["jobs"][0]
+
+
+def test_an_undated_conversion_that_is_dated_later_stays_one(database_url, connect):
+    conn = connect(database_url)
+    client = add_client(conn, 1)
+    add_lead(conn, client, numbered(3, 0), utc("02-10 12:00"), current_tag="Converti")
+    run(database_url, "2025-03-20")
+    assert [row["learning_snapshot"]["days_to_convert"] for row in events(conn, client)] == [None]
+    add_action(conn, client, numbered(3, 0), "tag", utc("03-25 12:00"), tag="Converti", conversion_outcome=True)
+    run(database_url, "2025-03-30")
+    assert [row["learning_snapshot"]["days_to_convert"] for row in events(conn, client)] == [43]
+
+
+def test_the_applications_row_replaces_ours_when_it_comes_later(database_url, connect):
+    conn = connect(database_url)
+    client = add_client(conn, 1)
+    add_lead(conn, client, numbered(3, 0), utc("03-01 12:00"))
+    when = utc("03-25 10:00")
+    add_action(conn, client, numbered(3, 0), "tag", when, tag="Converted", conversion_outcome=True)
+    run(database_url, "2025-03-25")
+    assert len(events(conn, client)) == 1
+    insert(conn, "growth_brain", client_id=client, event_type="conversion", created_at=when + timedelta(seconds=1),
+           learning_snapshot={"lead_id": numbered(3, 0)})  # fmt: skip
+    assert run(database_url, "2025-03-26")["passed_over"]["already_on_record"] == 1
+    assert len(events(conn, client)) == 1
+    assert "period_key" not in events(conn, client)[0]["learning_snapshot"]
+
+
+def test_the_time_zone_moves_an_events_day_but_doubles_nothing(database_url, connect):
+    conn = connect(database_url)
+    client = add_client(conn, 1)
+    add_lead(conn, client, numbered(3, 0), utc("03-01 12:00"))
+    add_action(conn, client, numbered(3, 0), "tag", utc("03-25 02:00"), tag="Converted", conversion_outcome=True)
+    run(database_url, "2025-03-26")
+    run(database_url, "2025-03-26", WORKER_TIMEZONE="America/Toronto")
+    assert len(events(conn, client)) == 1
+
+
+def test_a_row_dated_at_infinity_is_passed_over(database_url, connect):
+    conn = connect(database_url)
+    client = add_client(conn, 1)
+    add_lead(conn, client, numbered(3, 0), utc("03-01 12:00"))
+    add_action(conn, client, numbered(3, 0), "tag", utc("03-25 02:00"), tag="Converted", conversion_outcome=True)
+    conn.execute(
+        "INSERT INTO growth_brain (client_id, event_type, created_at, learning_snapshot)"
+        " VALUES (%s, 'conversion', 'infinity', %s)",
+        [client, Jsonb({"lead_id": numbered(3, 0)})],
+    )
+    assert run(database_url, "2025-03-26")["inserted"] == 1
+
+
+def test_the_insert_action_of_a_lead_does_not_make_it_engaged(database_url, connect):
+    conn = connect(database_url)
+    client = add_client(conn, 1)
+    insert(conn, "lead_memory", id=numbered(3, 0), client_id=client, timestamp=utc("03-10 00:00"), urgency="High")
+    add_action(conn, client, numbered(3, 0), "insert", utc("03-10 00:06"), tag="New Lead")
+    assert run_worker(database_url, "engagement_score", "--as-of", "2025-03-30").code == 0
+    (row,) = [row for row in snapshots(conn, client) if row["event_type"] == "engagement_score"]
+    assert row["learning_snapshot"]["score"]["raw"] == 50
+
+
+def test_leads_with_a_slip_for_a_timestamp_are_seen_by_every_job(database_url, connect):
+    conn = connect(database_url)
+    client = add_client(conn, 1)
+    for number, stamp in enumerate(("1970-01-01 00:00", "03-10 10:00", "-infinity")):
+        add_lead(conn, client, numbered(3, number), utc("03-10 10:00"))
+        conn.execute(
+            'UPDATE lead_memory SET "timestamp" = %s WHERE id = %s',
+            [stamp if not stamp.startswith("03") else utc(stamp), numbered(3, number)],
+        )
+    assert run_worker(database_url, "all", "--as-of", "2025-03-30").code == 0
+    found = {row["event_type"]: row["learning_snapshot"]["n"] for row in snapshots(conn, client)}
+    assert found == dict.fromkeys(
+        ("engagement_score", "urgency_trend", "tone_distribution", "conversion_prediction"), 3
+    )
