@@ -363,9 +363,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except WorkerError as exc:
         click.echo(f"Error: {exc}", err=True)
         return exc.exit_code
-    except BrokenPipeError:  # the reader of our output, `head` for instance, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that Python's last flush finds no fault
-        return 0
     except Exception as exc:  # noqa: BLE001 - the last place that can keep personal data and secrets out of the output
         from worker.logs import describe_error  # noqa: PLC0415 - only where it is needed
 

@@ -23,3 +23,24 @@ def test_leads_that_carry_the_internal_id_belong_to_the_same_client(empty_databa
     (row,) = [row for row in snapshots(conn, public) if row["event_type"] == "engagement_score"]
     metrics = row["learning_snapshot"]["metrics"]
     assert (metrics["total_leads"], metrics["avg_confidence"]) == (4, 0.75)
+
+
+def test_rows_without_an_id_and_repeated_rows_are_counted_and_harmless(empty_database_url, connect):
+    conn = connect(empty_database_url)
+    conn.execute("CREATE TABLE clients (client_id uuid PRIMARY KEY)")
+    conn.execute('CREATE TABLE lead_memory (id text, client_id uuid, urgency text, "timestamp" timestamptz)')
+    public = "00000000-0000-4000-8000-000000000001"
+    conn.execute("INSERT INTO clients VALUES (%s)", [public])
+    for lead_id, urgency, when in (
+        ("a", "Low", "03-19 10:00"),
+        ("a", "High", "03-20 10:00"),
+        (None, "Low", "03-20 10:00"),
+    ):
+        insert(conn, "lead_memory", id=lead_id, client_id=public, urgency=urgency, timestamp=utc(when))
+    assert run_worker(empty_database_url, "migrate").code == 0
+    outcome = run_worker(empty_database_url, "urgency_trend", "--as-of", DAY, "--json")
+    assert outcome.code == 0, outcome.err
+    passed_over = outcome.json["jobs"][0]["passed_over"]
+    assert (passed_over["orphans"], passed_over["repeated"]) == (1, 1)
+    (row,) = [row for row in snapshots(conn, public) if row["event_type"] == "urgency_trend"]
+    assert row["learning_snapshot"]["counts"] == {"High": 1, "Medium": 0, "Low": 0, "unknown": 0}

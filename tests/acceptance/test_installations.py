@@ -141,6 +141,7 @@ def test_leads_of_nobody_and_without_a_date_are_counted(database_url, connect):
         "undated": 1,
         "test_leads": 1,
         "unusable_clients": 0,
+        "repeated": 0,
     }
 
 
