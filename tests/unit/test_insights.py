@@ -188,12 +188,14 @@ def number_variants(make):
                 first_seen=None,
             ),
             (
-                "It is very likely (93%) that new leads are less numerous than at the other clients."
-                " In figures: about 0.53 times the level of the other clients, 1 lead concerned among all clients."
+                "It is very likely (93%) that new leads are less numerous than the trend of the other clients would"
+                " suggest. In figures: about 0.53 times what that trend would suggest, 1 lead concerned among all"
+                " clients."
             ),
             (
                 "Il est très probable (93~%) que les nouveaux prospects sont moins nombreux"
-                " que chez les autres clients. En chiffres~: environ 0,53 fois le niveau des autres clients,"
+                " que ne le laissait attendre l’évolution des autres clients. En chiffres~: environ 0,53 fois"
+                " ce que cette évolution laissait attendre,"
                 " 1 prospect concerné, tous clients confondus."
             ),
         ),

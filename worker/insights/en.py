@@ -89,7 +89,7 @@ MESSAGES: MappingProxyType[str, Message] = MappingProxyType(
         "pattern.conversion_rate_decreasing": "leads convert less often {than}",
         "pattern.other": "the pattern {value} is real",
         "than.own_past": "than before",
-        "than.pool": "than at the other clients",
+        "than.pool": "than the trend of the other clients would suggest",
         "subject.urgency": "leads of {value} urgency",
         "subject.tone": "leads whose tone is {value}",
         "subject.source": "leads from {value}",
@@ -102,7 +102,7 @@ MESSAGES: MappingProxyType[str, Message] = MappingProxyType(
         "figures.ratio": "about {effect} times {level}",
         "figures.ratio_range": "about {effect} times {level} (between {low} and {high})",
         "level.own_past": "the earlier level",
-        "level.pool": "the level of the other clients",
+        "level.pool": "what that trend would suggest",
         "figures.leads": {
             "=0": "no lead concerned",
             "one": "{n} lead concerned",

@@ -97,7 +97,7 @@ MESSAGES: MappingProxyType[str, Message] = MappingProxyType(
         "pattern.conversion_rate_decreasing": "les prospects se convertissent moins souvent {than}",
         "pattern.other": "la tendance {value} est réelle",
         "than.own_past": "qu’auparavant",
-        "than.pool": "que chez les autres clients",
+        "than.pool": "que ne le laissait attendre l’évolution des autres clients",
         "subject.urgency": "les prospects à urgence {value}",
         "subject.tone": "les prospects au ton {value}",
         "subject.source": "les prospects provenant de {value}",
@@ -110,7 +110,7 @@ MESSAGES: MappingProxyType[str, Message] = MappingProxyType(
         "figures.ratio": "environ {effect} fois {level}",
         "figures.ratio_range": "environ {effect} fois {level} (entre {low} et {high})",
         "level.own_past": "le niveau antérieur",
-        "level.pool": "le niveau des autres clients",
+        "level.pool": "ce que cette évolution laissait attendre",
         "figures.leads": {
             "=0": "aucun prospect concerné",
             "one": "{n} prospect concerné",
