@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from worker.errors import ConfigurationError, WorkerError
+from worker.errors import WorkerError, tell
 from worker.settings import Settings, warn_about_unknown
 
 
@@ -36,13 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as exc:
         exc.show()
         return 2
-    except ConfigurationError as exc:
-        for problem in exc.problems:
-            click.echo(f"Error: {problem}", err=True)
-        return exc.exit_code
     except WorkerError as exc:
-        click.echo(f"Error: {exc}", err=True)
-        return exc.exit_code
+        return tell(exc)
     return result if isinstance(result, int) else 0
 
 

@@ -1,5 +1,7 @@
 """What can go wrong, by name: each error says what happened, what to do, and with which exit code the command ends."""
 
+import sys
+
 
 class WorkerError(Exception):
     """Something the person who runs the worker has to know; `exit_code` is what the command returns."""
@@ -43,3 +45,11 @@ class LeadsFileError(WorkerError):
     """A file of leads cannot be read at all (single bad rows are listed, not raised)."""
 
     exit_code = 2
+
+
+def tell(error: WorkerError) -> int:
+    """Write an error to stderr, a line for each problem it found, and give the exit code to end with."""
+    problems = error.problems if isinstance(error, ConfigurationError | DatabaseShapeError) else [str(error)]
+    for problem in problems:
+        sys.stderr.write(f"Error: {problem}\n")
+    return error.exit_code

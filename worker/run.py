@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import click
 
 from worker import __version__
-from worker.errors import ConfigurationError, WorkerError
+from worker.errors import WorkerError, tell
 from worker.settings import Settings, warn_about_unknown
 
 JOBS_COMMAND = "jobs"
@@ -356,13 +356,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.ClickException as exc:
         exc.show()
         return 2
-    except ConfigurationError as exc:
-        for problem in exc.problems:
-            click.echo(f"Error: {problem}", err=True)
-        return exc.exit_code
     except WorkerError as exc:
-        click.echo(f"Error: {exc}", err=True)
-        return exc.exit_code
+        return tell(exc)
     except Exception as exc:  # noqa: BLE001 - the last place that can keep personal data and secrets out of the output
         from worker.logs import describe_error  # noqa: PLC0415 - only where it is needed
 
