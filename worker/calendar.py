@@ -14,6 +14,7 @@ class Due:
 
     job: str
     as_of: datetime
+    by_interval: bool  # due again within the same period; a daily job is done once
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +67,10 @@ def find_due(now: datetime, zone: ZoneInfo, jobs: Iterable[str], done: Mapping[t
         if isinstance(schedule, timedelta):
             last = done.get((job, here.date().isoformat()))
             if last is None or now - last.finished_at >= schedule:
-                result.append(Due(job, here))
+                result.append(Due(job, here, by_interval=True))
         else:
             period = (midnight.date() - timedelta(days=1)).isoformat()
             last = done.get((job, period))
             if here.time() >= schedule and (last is None or not covers(last.as_of, midnight)):
-                result.append(Due(job, midnight))
+                result.append(Due(job, midnight, by_interval=False))
     return result

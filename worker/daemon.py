@@ -62,12 +62,11 @@ def tick(database: Database, settings: Settings, now: datetime, stop: threading.
         for item in due:
             if stop.is_set():
                 break
-            by_interval = item.job == "conversion_events"
-            request = Request(jobs=(item.job,), as_of=item.as_of, if_due=not by_interval, wait_seconds=0)
+            request = Request(jobs=(item.job,), as_of=item.as_of, if_due=not item.by_interval, wait_seconds=0)
             run_jobs(database, settings, request, Outlets())
     except (WorkerError, psycopg.Error) as exc:
         # The next tick tries again; what was due stays due.
-        level = "daemon.database_away" if isinstance(exc, DatabaseUnavailableError) else "daemon.tick_failed"
-        get_logger().error(level, error=type(exc).__name__, reason=str(exc))
+        event = "daemon.database_away" if isinstance(exc, DatabaseUnavailableError) else "daemon.tick_failed"
+        get_logger().error(event, error=type(exc).__name__, reason=str(exc))
         return []
     return due

@@ -150,10 +150,6 @@ def _read_rows(conn: Connection[Any], as_of: datetime) -> list[dict[str, Any]]:
     return sorted(by_client.values(), key=lambda row: (row["client_id"] is not None, row["name"] or ""))
 
 
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.0f}%"
-
-
 def _print_table(rows: list[dict[str, Any]], truth: dict[str, Any], as_of: datetime, *, simulated: bool) -> None:
     console = Console()
     if not console.is_terminal:

@@ -13,7 +13,7 @@ from worker import __version__
 from worker.calendar import Done, covers
 from worker.database.queries import query
 from worker.errors import LeaseLostError
-from worker.growth_brain import model_version, plain_json
+from worker.growth_brain import plain_json
 from worker.jobs.finding import Json
 
 
@@ -105,9 +105,8 @@ def finish_run(
         raise LeaseLostError(f"another process took over {lease.job} {lease.period_key}")
 
 
-def store_model(conn: Connection[Any], job: str, model: Mapping[str, Json], as_of: datetime) -> str:
-    """Keep what a fit learned and give its version."""
-    version = model_version(job, model)
+def store_model(conn: Connection[Any], job: str, version: str, model: Mapping[str, Json], as_of: datetime) -> None:
+    """Keep what a fit learned, under its version (growth_brain.model_version)."""
     conn.execute(
         query("store_model"),
         {
@@ -118,7 +117,6 @@ def store_model(conn: Connection[Any], job: str, model: Mapping[str, Json], as_o
             "code_version": __version__,
         },
     )
-    return version
 
 
 def read_done(conn: Connection[Any], since: str) -> dict[tuple[str, str], Done]:

@@ -277,7 +277,8 @@ class _Work:
         self.version = model_version(self.job.NAME, self.model)
         if not self.request.dry_run:
             self.database.retrying(
-                lambda conn: store_model(conn, self.job.NAME, self.model, self.request.as_of), read_only=False
+                lambda conn: store_model(conn, self.job.NAME, self.version, self.model, self.request.as_of),
+                read_only=False,
             )
         types = getattr(self.job, "PAST_EVENT_TYPES", ())
         if types:

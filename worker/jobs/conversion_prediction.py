@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.jobs.finding import Check, Claim, Finding, Json
-from worker.jobs.windows import interval_json, top_names
+from worker.jobs.windows import LEVEL, interval_json, top_names
 from worker.leads import DAY, OPEN, WINDOW_DAYS, Leads, to_microseconds
-from worker.lifecycle import age_days, conversion_episodes, observe
+from worker.lifecycle import Episode, age_days, conversion_episodes, observe
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.counts import claim_range, count_interval, mixed_cdf
 from worker.statistics.hazard import (
@@ -43,7 +43,6 @@ TITLE = "how many open leads will convert in the next 30 days, and which?"
 LOOK_BACK_DAYS: int | None = None
 SCHEDULE = "03:40"
 
-LEVEL = 0.80
 DRAWS = 64
 HISTORY_DAYS = 730  # older behaviour is another business
 MOST_SOURCES, MOST_INTENTS = 12, 8  # the rest share one level
@@ -89,9 +88,9 @@ def _features(leads: Leads, vocabulary: Mapping[str, Json], before: int) -> list
     ]
 
 
-def _exposure(leads: Leads, features: list[Feature], as_of: int, start: int) -> Exposure:
+def _exposure(leads: Leads, features: list[Feature], episodes: list[Episode], *, as_of: int, start: int) -> Exposure:
     """Lay out each lead's time under observation since `start`; leads that ended before it were never seen."""
-    followed = observe(leads, conversion_episodes(leads, as_of), as_of)
+    followed = observe(leads, episodes, as_of)
     dated = leads.arrival < as_of
     arrival = np.where(dated, leads.arrival, as_of)
     entry = np.maximum(arrival, start)
@@ -106,32 +105,31 @@ def _exposure(leads: Leads, features: list[Feature], as_of: int, start: int) -> 
     return mask_exposure(exposure, dated & (followed.end >= start))
 
 
-def _history_start(leads: Leads, as_of: int) -> tuple[int, int]:
-    """Find where history begins (the first recorded conversion, at most HISTORY_DAYS ago), and count conversions."""
-    starts = [e.start if e.start is not None else e.known_by for e in conversion_episodes(leads, as_of)]
+def _history_start(episodes: list[Episode], as_of: int) -> int:
+    """Find where history begins: the first recorded conversion, at most HISTORY_DAYS ago."""
     oldest = as_of - HISTORY_DAYS * DAY
-    if not starts:
-        return oldest, 0
-    return max(oldest, min(starts)), len(starts)
+    return max(oldest, min((e.start if e.start is not None else e.known_by for e in episodes), default=oldest))
 
 
 def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
     """Learn the hazard from all pooled clients' leads, open ones censored at as_of."""
     end = to_microseconds(as_of)
     arrived = leads.only(leads.arrival < end)
-    start, n_conversions = _history_start(arrived, end)
+    episodes = conversion_episodes(arrived, end)
+    start = _history_start(episodes, end)
     vocabulary = {
         "source": _most_frequent(arrived.source, arrived.source_names, MOST_SOURCES),
         "intent": _most_frequent(arrived.intent_at(end), arrived.intent_names, MOST_INTENTS),
     }
     features = _features(arrived, vocabulary, end)
-    model = fit_hazard(_exposure(arrived, features, end, start), [len(feature.levels) for feature in features])
+    exposure = _exposure(arrived, features, episodes, as_of=end, start=start)
+    model = fit_hazard(exposure, [len(feature.levels) for feature in features])
     first = int(arrived.arrival.min()) if len(arrived) else end
     return {
         "vocabulary": vocabulary,
         "history_from": start,
         "history_days": (end - max(start, first)) / DAY,
-        "conversions": n_conversions,
+        "conversions": len(episodes),
         "leads": len(arrived),
         "levels": list(model.levels),
         "coefficients": model.coefficients.tolist(),
@@ -162,7 +160,8 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     arrived = leads.only(leads.arrival < end)
     features = _features(arrived, model["vocabulary"], end)
     codes = np.stack([feature.codes for feature in features], axis=1)
-    exposure = _exposure(arrived, features, end, int(model["history_from"]))
+    episodes = conversion_episodes(arrived, end)
+    exposure = _exposure(arrived, features, episodes, as_of=end, start=int(model["history_from"]))
     is_open = arrived.state_at(end) == OPEN
     deviations = draw_deviations(hazard, DRAWS, rng)
     levels = _levels(hazard, exposure, arrived, rng)

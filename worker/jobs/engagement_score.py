@@ -146,18 +146,12 @@ def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
     return {
         "spread": spread,
         "level": {"mean": level.mean, "variance": level.variance},
-        "grid": GRID.tolist(),
-        "weights": prior.weights.tolist(),
-        "dead_band": DEAD_BAND,
+        **prior.as_json(),
     }
 
 
-def _prior(model: Mapping[str, Json]) -> ChangePrior:
-    return ChangePrior(np.array(model["grid"]), np.array(model["weights"]), float(model["dead_band"]))
-
-
 def _posterior(current: Scores, previous: Scores, model: Mapping[str, Json]) -> ChangePosterior:
-    return posterior_of_change(_log_likelihood(current, previous, float(model["spread"])), _prior(model))
+    return posterior_of_change(_log_likelihood(current, previous, float(model["spread"])), ChangePrior.from_json(model))
 
 
 def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:

@@ -76,11 +76,7 @@ def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
     rate = estimate_beta_prior(both[:, URGENCY_HIGH], both.sum(axis=1), DEFAULT_RATE)
     informative = (current.sum(axis=1) > 0) & (previous.sum(axis=1) > 0)
     prior = fit_change_prior(_log_likelihood(current[informative], previous[informative], rate), GRID, DEAD_BAND, BASE)
-    return {"rate_prior": list(rate), "grid": GRID.tolist(), "weights": prior.weights.tolist(), "dead_band": DEAD_BAND}
-
-
-def _prior(model: Mapping[str, Json]) -> ChangePrior:
-    return ChangePrior(np.array(model["grid"]), np.array(model["weights"]), float(model["dead_band"]))
+    return {"rate_prior": list(rate), **prior.as_json()}
 
 
 def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:
@@ -90,7 +86,7 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     current_code, previous_code = _codes(leads, two)
     current, previous = leads.counts(current_code, 3, two.current), leads.counts(previous_code, 3, two.previous)
     rate = (float(model["rate_prior"][0]), float(model["rate_prior"][1]))
-    posterior = posterior_of_change(_log_likelihood(current, previous, rate), _prior(model))
+    posterior = posterior_of_change(_log_likelihood(current, previous, rate), ChangePrior.from_json(model))
     probability = posterior.class_probability
     said = said_class(probability)
     low, high = posterior.interval(LEVEL)
@@ -143,7 +139,7 @@ def _half_check(
     ]
     (current, previous), (other_current, other_previous) = tables
     rate = (float(model["rate_prior"][0]), float(model["rate_prior"][1]))
-    posterior = posterior_of_change(_log_likelihood(current, previous, rate), _prior(model))
+    posterior = posterior_of_change(_log_likelihood(current, previous, rate), ChangePrior.from_json(model))
     said = said_class(posterior.class_probability)
     n1, n0 = other_current.sum(axis=1), other_previous.sum(axis=1)
     seen = (current + previous)[:, URGENCY_HIGH] + rate[0], (current + previous).sum(axis=1) + sum(rate)

@@ -7,8 +7,9 @@ usually are. The prior of the change lives on a fixed grid and is learned by max
 posterior follows by Bayes' rule.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import betaincinv, ndtr
@@ -34,6 +35,15 @@ class ChangePrior:
     grid: FloatArray
     weights: FloatArray
     dead_band: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the prior as the plain JSON that a model stores."""
+        return {"grid": self.grid.tolist(), "weights": self.weights.tolist(), "dead_band": self.dead_band}
+
+    @classmethod
+    def from_json(cls, model: Mapping[str, Any]) -> Self:
+        """Take the prior out of a stored model."""
+        return cls(np.array(model["grid"]), np.array(model["weights"]), float(model["dead_band"]))
 
 
 @dataclass(frozen=True, slots=True)
