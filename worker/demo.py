@@ -24,7 +24,7 @@ from worker.leads_file import open_leads_file
 from worker.progress import progress_bar
 from worker.runner import JobSummary, Outlets, Request, run_jobs
 from worker.settings import Settings
-from worker.simulate import company_world, demo_plan
+from worker.simulate import ChangeKind, company_world, demo_plan
 
 ORIGIN = "simulated:v1"
 SEED = 20_251_017
@@ -45,6 +45,7 @@ def run_demo(
     csv_file: Path | None,
     mapping: dict[str, str],
     split: int | None,
+    world: ChangeKind | None,
 ) -> int:
     """Fill the embedded database once, run all jobs, print what they found; give the exit code."""
     started = time.monotonic()
@@ -60,7 +61,7 @@ def run_demo(
         say.step("creating the schema")
         migrate(database)
         if leads_file is None:
-            loaded = _load_simulation(database, now, say)
+            loaded = _load_simulation(database, now, say, world)
             report = None
         else:
             say.step(f"loading {leads_file.path.name}")
@@ -104,16 +105,19 @@ class _Steps:
             click.echo("\r\x1b[2K", err=True, nl=False)
 
 
-def _load_simulation(database: Database, now: datetime, say: _Steps) -> bool:
+def _load_simulation(database: Database, now: datetime, say: _Steps, kind: ChangeKind | None) -> bool:
+    """Load companies of which a few have planted changes, or a world in which all change as this kind does."""
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
     def build(conn: Connection[Any]) -> Any:
         say.step(f"simulating {N_CLIENTS} companies and a year of their leads")
         rng = np.random.default_rng(SEED)
-        return load_world(conn, company_world(rng, midnight, N_CLIENTS, DAYS, demo_plan(PLANTED_LEADS)))
+        if kind is None:
+            return load_world(conn, company_world(rng, midnight, N_CLIENTS, DAYS, demo_plan(PLANTED_LEADS)))
+        return load_world(conn, company_world(rng, midnight, N_CLIENTS, DAYS, kind=kind))
 
     with database.write() as conn:
-        return ensure_demo_set(conn, ORIGIN, build)
+        return ensure_demo_set(conn, ORIGIN if kind is None else f"{ORIGIN}:{kind}", build)
 
 
 def _end_of_data(database: Database, now: datetime) -> datetime:

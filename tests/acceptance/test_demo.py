@@ -91,3 +91,21 @@ def test_a_file_that_is_not_there(folder):
     assert "no-such-file.csv" in outcome.err
     assert "Traceback" not in outcome.err
     assert not (folder / "none").exists()  # no server was started for it
+
+
+def test_a_world_of_another_kind_takes_the_place_of_the_first(folder):
+    first, _ = demo(folder / "worlds", "--world", "still")
+    assert first.code == 0, first.err
+    assert "High urgency" not in first.out
+    second, _ = demo(folder / "worlds", "--world", "bursts")
+    assert second.code == 0, second.err
+    assert "High urgency" in second.out  # the planted truth
+    assert closing(second)[0] == 40
+    assert "loaded now" in second.out
+
+
+def test_a_file_is_no_simulation(folder, tmp_path):
+    outcome, _ = demo(folder / "none", "--csv", tmp_path / "leads.csv", "--world", "still")
+    assert outcome.code == 2
+    assert "exclude each other" in outcome.err
+    assert not (folder / "none").exists()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from worker import vocabulary
+from worker.run import WORLDS
 from worker.simulate import (
     CHANGE_KINDS,
     SOURCES,
@@ -17,14 +18,9 @@ from worker.simulate import (
     URGENCIES,
     URGENCY_WORDS,
     PlantedChange,
-    change_class,
+    change_plan,
     company_world,
     demo_plan,
-    score_world,
-    share_world,
-    tone_world,
-    trend_word,
-    urgency_plan,
 )
 
 AS_OF = datetime(2026, 3, 10, tzinfo=UTC)
@@ -70,110 +66,6 @@ def leads_of(world, client, window):
 
 def within_error(observed, share, n):
     return abs(observed - share) <= 4.0 * np.sqrt(max(share * (1 - share), 0.01) / n)
-
-
-class TestArrayWorlds:
-    @pytest.mark.parametrize("kind", CHANGE_KINDS)
-    @pytest.mark.parametrize("sizes", ["pareto", "large"])
-    def test_counts_and_truth_fit_together(self, kind, sizes):
-        world = share_world(kind, 500, np.random.default_rng(3), sizes=sizes)
-        for n, k, true in (
-            (world.n_previous, world.k_previous, world.true_previous),
-            (world.n_current, world.k_current, world.true_current),
-        ):
-            assert n.shape == k.shape == true.shape == (500,)
-            assert np.all((k >= 0) & (k <= n))
-            assert np.all((true >= 0) & (true <= 1))
-        assert np.all(world.n_current >= 1)
-        assert (world.leads is not None) == (kind in ("bursts", "duplicates"))
-
-    @pytest.mark.parametrize("kind", CHANGE_KINDS)
-    def test_counts_show_the_true_shares(self, kind):
-        world = share_world(kind, 4000, np.random.default_rng(5), sizes="large")
-        assert np.mean(world.k_current / world.n_current) == pytest.approx(np.mean(world.true_current), abs=0.005)
-
-    def test_same_seed_same_world(self):
-        one, other = (share_world("small", 50, np.random.default_rng(9)) for _ in range(2))
-        assert np.array_equal(one.k_current, other.k_current)
-
-    def test_most_pareto_windows_have_under_thirty_leads(self):
-        world = share_world("still", 5000, np.random.default_rng(3))
-        assert 0.7 < np.mean(world.n_current < 30) < 0.95
-
-    def test_large_windows_are_all_alike(self):
-        assert set(share_world("small", 50, np.random.default_rng(3), sizes="large").n_current.tolist()) == {100}
-
-    def test_still_world_does_not_change(self):
-        world = share_world("still", 200, np.random.default_rng(3))
-        assert np.array_equal(world.true_previous, world.true_current)
-        assert not world.true_class.any()
-
-    def test_mostly_still_world_changes_for_two_in_five(self):
-        world = share_world("mostly_still", 10_000, np.random.default_rng(3))
-        assert 0.38 < np.mean(world.true_current != world.true_previous) < 0.42
-
-    def test_sparse_world_jumps_for_one_in_five(self):
-        change = np.abs(true_changes("sparse"))
-        assert 0.18 < np.mean(change > 0.2) < 0.22
-
-    def test_common_shock_moves_all_together(self):
-        assert np.std(true_changes("common_shock")) < 0.05
-
-    @pytest.mark.parametrize("correlation", [0.0, 0.5, 1.0])
-    def test_leads_of_a_burst_agree_as_much_as_asked(self, correlation):
-        world = share_world(
-            "bursts", 300, np.random.default_rng(3), sizes="large", base=(500, 500), burst_correlation=correlation
-        )
-        leads = world.leads
-        assert np.all(np.bincount(leads.group) <= 6)
-        neighbours = np.flatnonzero((np.diff(leads.group) == 0) & (leads.window[1:] == 0))
-        agreement = np.mean(leads.high[neighbours] == leads.high[neighbours + 1])
-        assert agreement == pytest.approx(0.5 + 0.5 * correlation, abs=0.02)
-
-    def test_bursts_stay_within_a_client_and_window(self):
-        leads = share_world("bursts", 300, np.random.default_rng(3)).leads
-        cells = {(g, c, w) for g, c, w in zip(leads.group, leads.client, leads.window, strict=True)}
-        assert len(cells) == len(np.unique(leads.group))
-
-    def test_duplicates_repeat_the_lead_they_copy(self):
-        leads = share_world("duplicates", 300, np.random.default_rng(3)).leads
-        assert 0.15 < 1 - len(np.unique(leads.group)) / len(leads.group) < 0.19  # 0.2 / 1.2
-        assert len({(g, h) for g, h in zip(leads.group, leads.high, strict=True)}) == len(np.unique(leads.group))
-
-    def test_one_client_alone(self):
-        assert share_world("small", 1, np.random.default_rng(3)).n_current.shape == (1,)
-
-    def test_score_world_shows_its_means_and_spread(self):
-        world = score_world("shifted", 2000, np.random.default_rng(3), sizes="large")
-        assert np.mean(world.mean_current - world.true_current) == pytest.approx(0.0, abs=0.2)
-        assert np.sqrt(np.mean(world.variance_previous)) == pytest.approx(18.0, abs=0.5)
-        assert np.mean(world.true_class == 1) > 0.5
-
-    def test_score_world_has_no_variance_of_a_single_lead(self):
-        world = score_world("still", 3000, np.random.default_rng(3))
-        assert np.array_equal(np.isnan(world.variance_current), world.n_current < 2)
-
-    def test_tone_world_counts_its_true_shares(self):
-        world = tone_world("sparse", 3000, np.random.default_rng(3), sizes="large")
-        assert np.all(world.counts_current.sum(axis=1) == 100)
-        assert np.allclose(world.true_current.sum(axis=1), 1.0)
-        assert np.allclose(world.counts_current.mean(axis=0) / 100, world.true_current.mean(axis=0), atol=0.005)
-
-    def test_a_change_equal_to_the_dead_band_is_stable(self):
-        assert change_class(np.array([0.35 - 0.30, 0.051, -0.051]), 0.05).tolist() == [0, 1, -1]
-        assert trend_word(-0.2, 0.05) == "decreasing"
-
-    def test_unknown_kind_and_sizes_are_refused(self):
-        with pytest.raises(ValueError, match="known are still"):
-            share_world("stil", 3, np.random.default_rng(3))
-        with pytest.raises(ValueError, match="pareto"):
-            share_world("still", 3, np.random.default_rng(3), sizes="small")
-
-
-def true_changes(kind):
-    """The true changes of a world whose shares are all near one half, so that none is cut off."""
-    world = share_world(kind, 10_000, np.random.default_rng(3), base=(500, 500))
-    return world.true_current - world.true_previous
 
 
 class TestRows:
@@ -377,12 +269,125 @@ class TestTruth:
         assert facts["planted"] == truth.planted
         assert datetime.fromisoformat(facts["as_of"]) == AS_OF
 
-    def test_urgency_plan_gives_an_array_world_as_rows(self):
-        plan = urgency_plan("sparse", 30, np.random.default_rng(3), leads_per_window=20.0)
+    @pytest.mark.parametrize("kind", CHANGE_KINDS)
+    def test_clients_change_as_the_kind_says(self, kind):
+        plan = change_plan(kind, 30, np.random.default_rng(3), leads_per_window=20.0)
         world = make_world(30, 60, plan)
-        truths = [world.truths[client.client_id] for client in world.clients]
-        assert [t.high_share_current for t in truths] == [plan[i].high_share[1] for i in range(30)]
-        assert any(abs(t.high_share_current - t.high_share_previous) > 0.2 for t in truths)
+        for i, client in enumerate(world.clients):
+            truth, planted = world.truths[client.client_id], plan[i]
+            assert (truth.high_share_previous, truth.high_share_current) == planted.high_share
+            gained = {tone: truth.tone_shares[tone] - truth.tone_shares_previous[tone] for tone in TONE_FAMILIES}
+            if planted.tone is None:
+                assert max(map(abs, gained.values())) < 1e-12
+            else:
+                name, gain = planted.tone
+                assert gained[name] == pytest.approx(max(gain, -truth.tone_shares_previous[name]))
+                assert all(change * gain <= 1e-12 for tone, change in gained.items() if tone != name)
+
+    def test_what_a_tone_cannot_lose_is_not_said_to_be_lost(self):
+        world = make_world(2, 60, {0: PlantedChange(tone=("Neutral", -0.9), leads_per_window=20.0)})
+        truth = world.truths[world.clients[0].client_id]
+        assert truth.planted == f"tone Neutral -{100 * truth.tone_shares_previous['Neutral']:.0f} points"
+
+    def test_what_is_planted_wins_over_the_kind(self):
+        world = make_world(12, 60, {3: PlantedChange(volume=2.0)}, kind="shifted")
+        said = [world.truths[client.client_id].planted for client in world.clients]
+        assert said[3] == "volume x 2"
+        assert sum("High urgency" in text for text in said) > 8
+
+    @pytest.mark.parametrize("kind", CHANGE_KINDS)
+    def test_rows_of_every_kind_show_their_truth(self, kind):
+        """Pooled over two hundred clients: High, tones and volume of the current window."""
+        world = make_world(200, 60, kind=kind, leads_per_window=30.0, special_clients=False)
+        truths = list(world.truths.values())
+        inserted = first_contacts(world)
+        now = [lead for lead in world.leads if inserted[lead.id] >= AS_OF - WINDOW]
+        expected = sum(truth.leads_expected_current for truth in truths)
+        assert len(now) == pytest.approx(expected, rel=0.08)
+        level = np.array([vocabulary.urgency_code(lead.urgency) for lead in now])
+        share = np.mean(level[level >= 0] == vocabulary.URGENCY_HIGH)
+        of_client = {client_id: truth.high_share_current for client_id, truth in world.truths.items()}
+        known = [lead for lead, code in zip(now, level, strict=True) if code >= 0]
+        assert share == pytest.approx(np.mean([of_client[lead.client_id] for lead in known]), abs=0.025)
+        tone = np.array([vocabulary.tone_code(lead.tone) for lead in now])
+        for family in ("Professional", "Urgent"):
+            shown = np.mean(tone[tone >= 0] == vocabulary.TONES.index(family))
+            true = [world.truths[lead.client_id].tone_shares[family] for lead in now]
+            assert shown == pytest.approx(np.mean(true), abs=0.025), family
+
+    def test_still_is_the_world_without_a_kind(self):
+        assert make_world(kind="still").leads == make_world().leads
+
+
+def first_contacts(world):
+    inserted = {}
+    for action in world.actions:
+        if action.action_type == "insert":
+            inserted[action.lead_id] = min(action.timestamp, inserted.get(action.lead_id, action.timestamp))
+    return inserted
+
+
+class TestGroupedRows:
+    """Bursts and duplicates as rows of the application's tables."""
+
+    def test_leads_of_a_burst_come_within_minutes_and_mostly_agree(self):
+        world = make_world(
+            1,
+            60,
+            kind="bursts",
+            leads_per_window=300.0,
+            burst_correlation=0.8,
+            mean_burst=3.0,
+            plan={0: PlantedChange()},
+        )
+        inserted = first_contacts(world)
+        leads = sorted(world.leads, key=lambda lead: inserted[lead.id])
+        gaps = np.diff([inserted[lead.id].timestamp() for lead in leads])
+        urgency = np.array([vocabulary.urgency_code(lead.urgency) for lead in leads])
+        tone = np.array([vocabulary.tone_code(lead.tone) for lead in leads])
+        near, far = gaps < 600, gaps > 3600
+        assert 0.55 < near.mean() < 0.75  # bursts of three: two gaps in three lie within one
+        for code, alone in ((urgency, 0.36), (tone, 0.12)):
+            both = (code[1:] >= 0) & (code[:-1] >= 0)
+            same = code[1:] == code[:-1]
+            assert same[near & both].mean() > same[far & both].mean() + 0.2
+            assert same[far & both].mean() == pytest.approx(alone, abs=0.15)
+
+    def test_a_duplicate_says_the_same_again_under_another_id(self):
+        world = make_world(20, 60, kind="duplicates", leads_per_window=60.0)
+        inserted = first_contacts(world)
+        by_email = {}
+        for lead in sorted(world.leads, key=lambda lead: inserted[lead.id]):
+            by_email.setdefault(lead.email, []).append(lead)
+        copies = [leads for leads in by_email.values() if len(leads) > 1]
+        assert len(copies) / len(by_email) == pytest.approx(0.2, abs=0.04)
+        for first, second in copies:
+            assert first.id != second.id
+            assert 0 <= (inserted[second.id] - inserted[first.id]).total_seconds() < 3600
+            for name in ("client_id", "name", "message", "language", "ai_summary", "intent", "source", "is_test"):
+                assert getattr(first, name) == getattr(second, name), name
+            if not (repeated(world, first) or repeated(world, second)):
+                for name in ("urgency", "tone", "confidence_score"):
+                    assert getattr(first, name) == getattr(second, name), name
+
+    @pytest.mark.parametrize("kind", ["bursts", "duplicates"])
+    @pytest.mark.parametrize("as_of", [AS_OF, AS_OF + timedelta(hours=15, minutes=20)])
+    def test_no_member_of_a_group_comes_too_late(self, kind, as_of):
+        world = make_world(30, 40, kind=kind, as_of=as_of, leads_per_window=200.0, mean_burst=6.0)
+        assert max(first_contacts(world).values()) < as_of
+
+    def test_same_seed_same_rows(self):
+        one, other = (make_world(kind="bursts") for _ in range(2))
+        assert one.leads == other.leads
+
+
+def repeated(world, lead):
+    return sum(a.lead_id == lead.id and a.action_type == "insert" for a in world.actions) > 1
+
+
+class TestWords:
+    def test_the_command_line_offers_every_kind(self):
+        assert WORLDS == CHANGE_KINDS
 
     def test_urgency_words_cover_the_levels(self):
         assert tuple(URGENCY_WORDS) == URGENCIES
