@@ -191,10 +191,13 @@ class Leads:
 
     def only(self, keep: BoolArray) -> "Leads":
         """Keep some of the leads; the clients stay."""
+        if keep.all():
+            return self
         index = np.cumsum(keep) - 1
+        chosen = np.flatnonzero(keep)  # places, not a mask: every array is gone through once, and not twice
 
         def observations(o: Observations) -> Observations:
-            kept = keep[o.lead]
+            kept = np.flatnonzero(keep[o.lead])
             return Observations(index[o.lead[kept]], o.time[kept], o.value[kept])
 
         actions = self.actions
@@ -202,31 +205,33 @@ class Leads:
             actions = actions.only(keep[actions.lead], index)
         return replace(
             self,
-            client=self.client[keep],
-            owner=self.owner[keep],
-            id=self.id[keep],
-            in_half=self.in_half[keep],
-            arrival=self.arrival[keep],
-            last_contact=self.last_contact[keep],
+            client=self.client[chosen],
+            owner=self.owner[chosen],
+            id=self.id[chosen],
+            in_half=self.in_half[chosen],
+            arrival=self.arrival[chosen],
+            last_contact=self.last_contact[chosen],
             urgency=observations(self.urgency),
             tone=observations(self.tone),
             confidence=observations(self.confidence),
             contacts=observations(self.contacts),
-            source=self.source[keep],
-            intent=self.intent[keep],
-            language=self.language[keep],
-            tag=self.tag[keep],
-            outcome=self.outcome[keep],
-            closed_at=self.closed_at[keep],
-            lost_at=self.lost_at[keep],
-            archived=self.archived[keep],
-            deleted=self.deleted[keep],
-            last_change=self.last_change[keep],
+            source=self.source[chosen],
+            intent=self.intent[chosen],
+            language=self.language[chosen],
+            tag=self.tag[chosen],
+            outcome=self.outcome[chosen],
+            closed_at=self.closed_at[chosen],
+            lost_at=self.lost_at[chosen],
+            archived=self.archived[chosen],
+            deleted=self.deleted[chosen],
+            last_change=self.last_change[chosen],
             actions=actions,
         )
 
     def of_clients(self, keep: BoolArray) -> "Leads":
         """Only the clients marked, shape (clients,), renumbered, and their leads."""
+        if keep.all():
+            return self
         index = np.cumsum(keep) - 1
         part = self.only(keep[self.client])
         clients = self.clients
@@ -406,6 +411,11 @@ class Windows:
         """Lay the two windows back from as_of."""
         end = to_microseconds(as_of)
         return cls(end - 2 * days * DAY, end - days * DAY, end)
+
+    def earlier(self, periods: int) -> "Windows":
+        """Give the two windows as they lay that many windows ago: neighbours share one window."""
+        away = periods * (self.end - self.middle)
+        return Windows(self.start - away, self.middle - away, self.end - away)
 
     def current_json(self) -> dict[str, str]:
         """Write the current window as the snapshot shows it."""

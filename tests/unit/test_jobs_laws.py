@@ -1,9 +1,11 @@
 """What every job keeps: no order, no other client, no later event and no absurd row reaches a finding."""
 
 import json
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from functools import cache
+from multiprocessing import get_context
 
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ from test_reading import ABSURD_LEADS
 from worker.jobs import JOB_NAMES, load_job
 from worker.leads import Clients, from_microseconds, to_microseconds
 from worker.reading import ONE_CONTACT, _parse_history, arrange
-from worker.simulate import PlantedChange
+from worker.simulate import PlantedChange, score_world, share_world
+from worker.simulate.lead_worlds import score_leads, share_leads
 
 CUTS = (days_before(8), days_before(45))  # the planted changes begin 30 days before AS_OF
 PLAN = {
@@ -241,3 +244,132 @@ def test_every_finding_is_plain_dated_and_probable(name):
         assert finding.check.resolve_at <= AS_OF + timedelta(days=90)
         assert finding.claim.text.endswith(".")
     plain(analysed(name, leads, models[name]))
+
+
+# --- changes learned over many clients and periods -------------------------------------------------------------------
+
+CHANGE_JOBS = {"engagement_score": (score_world, score_leads), "urgency_trend": (share_world, share_leads)}
+MANY_CLIENTS, MANY_WINDOWS = 60, 8  # all that these jobs look back on
+
+
+@cache
+def many(name, windows=MANY_WINDOWS, as_of=AS_OF):
+    """Draw leads of so many windows, bursts among them, and learn from them what the job does."""
+    draw, as_leads = CHANGE_JOBS[name]
+    rng = np.random.default_rng([5, windows])
+    return as_leads(draw("bursts", MANY_CLIENTS, rng, windows=windows), as_of, rng)
+
+
+@cache
+def learned_of_many(name):
+    return json.loads(json.dumps(load_job(name).fit(many(name), AS_OF), allow_nan=False))
+
+
+@cache
+def said_of_many(name):
+    return plain(analyse_part(name, many(name), learned_of_many(name)))
+
+
+def analyse_part(name, leads, model):
+    """Analyse some leads; also what another process does."""
+    return load_job(name).analyse(leads, model, AS_OF, generator())
+
+
+def fit_and_analyse(name, leads, shards):
+    """Do it all at once, in whatever process this is."""
+    model = load_job(name).fit(leads, AS_OF)
+    return json.dumps(model, sort_keys=True), [
+        text for part in shards for text in plain(analyse_part(name, part, model))
+    ]
+
+
+def cut_into(leads, n):
+    """Deal the clients out to n shards."""
+    return [leads.of_clients(np.arange(len(leads.clients)) % n == shard) for shard in range(n)]
+
+
+@pytest.mark.parametrize("shards", [1, 2, 7, MANY_CLIENTS])
+@pytest.mark.parametrize("name", CHANGE_JOBS)
+def test_shards_of_many_clients_say_the_same_to_the_last_bit(name, shards):
+    leads, model = many(name), learned_of_many(name)
+    assert len(said_of_many(name)) == MANY_CLIENTS
+    parts = [text for part in cut_into(leads, shards) for text in plain(analyse_part(name, part, model))]
+    assert sorted(parts) == sorted(said_of_many(name))
+
+
+@pytest.mark.parametrize("name", CHANGE_JOBS)
+def test_other_processes_say_the_same_to_the_last_bit(name):
+    """Two processes, started anew; one of them learns as well."""
+    leads, model = many(name), learned_of_many(name)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        whole = pool.submit(fit_and_analyse, name, leads, cut_into(leads, 2))
+        parts = [pool.submit(analyse_part, name, part, model) for part in cut_into(leads, 3)]
+        found = [text for part in parts for text in plain(part.result())]
+        learned, said = whole.result()
+    assert sorted(found) == sorted(said) == sorted(said_of_many(name))
+    assert learned == json.dumps(model, sort_keys=True)
+
+
+@pytest.mark.parametrize("name", CHANGE_JOBS)
+def test_other_clients_reach_a_finding_through_the_model_alone(name):
+    """With other leads of everybody else, and the same model, a client is told the same."""
+    leads, model = many(name), learned_of_many(name)
+    mine = leads.client == 7
+    rng = np.random.default_rng(6)
+
+    def scrambled(observations):
+        others = np.flatnonzero(~mine[observations.lead])
+        value = observations.value.copy()
+        value[others] = value[rng.permutation(others)]
+        return replace(observations, value=value)
+
+    kept = mine | (rng.random(len(leads)) < 0.7)
+    other = replace(leads, urgency=scrambled(leads.urgency), confidence=scrambled(leads.confidence)).only(kept)
+    assert plain(analyse_part(name, other, model)) != said_of_many(name)
+    own = leads.clients.ids[7]
+    assert of_client(analyse_part(name, other, model), own) == of_client(analyse_part(name, leads, model), own)
+
+
+@pytest.mark.parametrize("name", CHANGE_JOBS)
+def test_leads_older_than_the_look_back_change_nothing(name):
+    leads = many(name, MANY_WINDOWS + 2)
+    job = load_job(name)
+    seen = leads.only(leads.arrival >= to_microseconds(AS_OF - timedelta(days=job.LOOK_BACK_DAYS)))
+    assert 0 < len(seen) < len(leads)
+    model = job.fit(leads, AS_OF)
+    assert json.dumps(job.fit(seen, AS_OF)) == json.dumps(model)
+    assert plain(analyse_part(name, seen, model)) == plain(analyse_part(name, leads, model))
+
+
+@pytest.mark.parametrize("name", CHANGE_JOBS)
+def test_leads_of_the_future_change_nothing(name):
+    later = AS_OF + timedelta(days=45)
+    leads = many(name, MANY_WINDOWS, later)
+    seen = leads.only(leads.arrival < to_microseconds(AS_OF))
+    assert 0 < len(seen) < len(leads)
+    job = load_job(name)
+    model = job.fit(leads, AS_OF)
+    assert json.dumps(job.fit(seen, AS_OF)) == json.dumps(model)
+    assert plain(analyse_part(name, leads, model)) == plain(analyse_part(name, seen, model))
+
+
+@pytest.mark.parametrize("name", CHANGE_JOBS)
+def test_the_past_is_learned_from(name):
+    """Six periods before the present one, each as its windows stood at their own ends."""
+    learned = learned_of_many(name)["learned_from"]
+    assert len(learned) == MANY_WINDOWS - 1
+    assert all(0 < clients <= MANY_CLIENTS for clients in learned)
+    recent = many(name).only(many(name).arrival >= to_microseconds(AS_OF - timedelta(days=60)))
+    assert load_job(name).fit(recent, AS_OF)["learned_from"] == learned[:1]
+
+
+@pytest.mark.parametrize("name", CHANGE_JOBS)
+def test_leads_in_one_window_alone_are_an_outcome(name):
+    """Only the current window, only the previous one, only one client: nothing is NaN, nothing warns."""
+    leads = many(name)
+    month = to_microseconds(AS_OF - timedelta(days=30))
+    for part in (leads.only(leads.arrival >= month), leads.only(leads.arrival < month), leads.only(leads.client == 3)):
+        learned, said = fit_and_analyse(name, part, [part, part.pool()])
+        assert "NaN" not in learned
+        present = np.unique(part.client[part.arrival >= month])
+        assert len(said) == len(present) + bool(len(present))

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from worker.statistics import BoolArray, FloatArray, IntArray
+
 Json = Any  # numbers, strings, None, lists and dicts of them: what JSON can hold
 
 
@@ -58,3 +60,16 @@ class Finding:
     period_key: str | None = None
     created_at: datetime | None = None
     window: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HalfChecks:
+    """
+    What one half of the leads foretells of the other half, aligned arrays with one entry a check.
+
+    A check that the other half cannot decide (no leads in a window) has p NaN; agreed then means nothing.
+    """
+
+    client: IntArray  # index into the leads' clients
+    p: FloatArray  # probability, from the first half alone, that the other half agrees
+    agreed: BoolArray  # whether it did

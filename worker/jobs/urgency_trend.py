@@ -4,30 +4,55 @@ urgency_trend: is a client's share of high-urgency leads rising, falling or stab
 Compares the share of High among the leads whose urgency is known, in the 30 days before as_of and in the 30 days
 before those, each as it stood at its window's end. The claim is the class of the change of the *true* share, dead
 band 5 percentage points; its confidence is the posterior probability of that class, under exact binomial likelihoods
-and a prior of changes learned over all clients (worker/statistics/change.py). Limits: leads are taken as independent;
-bursts of near-identical leads make it too sure.
+and a prior of changes learned over all clients and the six periods before (worker/statistics/change_prior.py). Leads
+that come in bursts or twice count as fewer (worker/statistics/dependence.py). Limit: likeness that does not show
+between neighbours in time is not seen.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
-from worker.jobs.finding import Check, Claim, Finding, Json
-from worker.jobs.windows import LEVEL, TwoWindows, interval_json, level_name, number, ratio, week_dates, weekly_counts
+from worker.jobs.finding import Check, Claim, Finding, HalfChecks, Json
+from worker.jobs.windows import (
+    ENOUGH_CLIENTS,
+    FEW_CLIENTS,
+    LEVEL,
+    PAST_PERIODS,
+    Period,
+    TwoWindows,
+    every_window_once,
+    interval_json,
+    level_name,
+    number,
+    periods,
+    ratio,
+    serial_correlation,
+    week_dates,
+    weekly_counts,
+)
+from worker.jobs.windows import (
+    LOOK_BACK_DAYS as WINDOWS_LOOK_BACK,
+)
 from worker.leads import Leads
-from worker.statistics import FloatArray, IntArray
-from worker.statistics.change import (
-    CLASS_NAMES,
+from worker.statistics import BoolArray, FloatArray, IntArray
+from worker.statistics.change import CLASS_NAMES, ChangePosterior, class_of, posterior_of_change, said_class
+from worker.statistics.change_likelihood import share_change_log_likelihood
+from worker.statistics.change_prior import (
     ChangePrior,
-    base_measure,
+    candidates,
     change_grid,
     fit_change_prior,
-    normal_cumulative,
-    posterior_of_change,
+    log_score,
+)
+from worker.statistics.dependence import design_effect, whole_design_effect
+from worker.statistics.halves import (
+    EXACT_UP_TO,
     probability_class_seen,
-    said_class,
-    share_change_log_likelihood,
+    probability_share_class_seen,
+    shared_noise,
 )
 from worker.statistics.shrinkage import estimate_beta_prior
 from worker.vocabulary import URGENCY_HIGH, URGENCY_NAMES, URGENCY_UNKNOWN
@@ -35,12 +60,11 @@ from worker.vocabulary import URGENCY_HIGH, URGENCY_NAMES, URGENCY_UNKNOWN
 NAME = "urgency_trend"
 EVENT_TYPE = "urgency_trend"
 TITLE = "is the share of urgent leads rising, falling or stable?"
-LOOK_BACK_DAYS: int | None = 60
+LOOK_BACK_DAYS: int | None = WINDOWS_LOOK_BACK
 SCHEDULE = "03:10"
 
 DEAD_BAND = 0.05
-GRID = change_grid(DEAD_BAND, step=0.01, fine_to=0.30, coarse_step=0.025, limit=1.0)
-BASE = base_measure(GRID, scale=0.12)
+GRID = change_grid(DEAD_BAND, limit=1.0)
 DEFAULT_RATE = (1.0, 2.0)  # Beta prior of a High share before any lead is seen: a third, worth three leads
 
 
@@ -52,45 +76,121 @@ def _codes(leads: Leads, two: TwoWindows) -> tuple[IntArray, IntArray]:
     return current, previous
 
 
-def _tables(leads: Leads, two: TwoWindows) -> tuple[IntArray, IntArray]:
-    """Counts of Low, Medium, High by client, shape (clients, 3), of the current and the previous window."""
+def _is_high(found: Sequence[Period]) -> Iterator[tuple[Leads, BoolArray, FloatArray]]:
+    """Give each window's leads and whether they are High, for the likeness of neighbours."""
+    for period in found:
+        codes = _codes(period.leads, period.two)
+        for code, mask in zip(codes, (period.two.current, period.two.previous), strict=True):
+            yield period.leads, mask, np.where(code >= 0, code == URGENCY_HIGH, np.nan)[:, None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """High leads and leads of known urgency by client, as many as they are worth: shape (clients,) each."""
+
+    high_previous: FloatArray
+    known_previous: FloatArray
+    high_current: FloatArray
+    known_current: FloatArray
+
+    @classmethod
+    def of(cls, current: IntArray, previous: IntArray, correlation: FloatArray) -> "_Counts":
+        """Divide the counts of tables, shape (clients, 3), by the design effect of leads so alike."""
+        worth = []
+        for table in (previous, current):
+            known = table.sum(axis=1)
+            effect = design_effect(known, correlation)
+            worth += [table[:, URGENCY_HIGH] / effect, known / effect]
+        return cls(*worth)
+
+    @property
+    def informative(self) -> BoolArray:
+        """Mark the clients with leads in both windows."""
+        return (self.known_previous > 0) & (self.known_current > 0)
+
+    def log_likelihood(self, rate: tuple[float, float], rows: BoolArray | None = None) -> FloatArray:
+        """Log likelihood of each change, shape (clients, grid)."""
+        chosen = np.ones(len(self.known_current), dtype=bool) if rows is None else rows
+        return share_change_log_likelihood(
+            self.high_previous[chosen],
+            self.known_previous[chosen],
+            self.high_current[chosen],
+            self.known_current[chosen],
+            GRID,
+            level_prior=rate,
+        )
+
+    def level_prior(self) -> tuple[float, float]:
+        """Learn the Beta distribution of clients' shares from both windows together; one client cannot tell it."""
+        if self.informative.sum() < 2:
+            return DEFAULT_RATE
+        # whole counts: the prior needs no more, and equal counts are worked out once
+        known = np.rint(self.known_previous + self.known_current).astype(np.int64)
+        high = np.minimum(np.rint(self.high_previous + self.high_current).astype(np.int64), known)
+        return estimate_beta_prior(high, known, DEFAULT_RATE)
+
+
+def _tables(leads: Leads, two: TwoWindows, correlation: FloatArray) -> _Counts:
     current, previous = _codes(leads, two)
-    return leads.counts(current, 3, two.current), leads.counts(previous, 3, two.previous)
-
-
-def _log_likelihood(current: IntArray, previous: IntArray, rate: tuple[float, float]) -> FloatArray:
-    return share_change_log_likelihood(
-        previous[:, URGENCY_HIGH],
-        previous.sum(axis=1),
-        current[:, URGENCY_HIGH],
-        current.sum(axis=1),
-        GRID,
-        level_prior=rate,
-    )
+    return _Counts.of(leads.counts(current, 3, two.current), leads.counts(previous, 3, two.previous), correlation)
 
 
 def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
-    """Learn how high shares are, and how much they change, over all clients."""
-    current, previous = _tables(leads, TwoWindows.of(leads, as_of))
-    both = current + previous
-    rate = estimate_beta_prior(both[:, URGENCY_HIGH], both.sum(axis=1), DEFAULT_RATE)
-    informative = (current.sum(axis=1) > 0) & (previous.sum(axis=1) > 0)
-    prior = fit_change_prior(_log_likelihood(current[informative], previous[informative], rate), GRID, DEAD_BAND, BASE)
-    return {"rate_prior": list(rate), **prior.as_json()}
+    """
+    Learn how high shares are, how alike neighbours are, and how much shares change, over clients and periods.
+
+    Where clients are few, `of_half` holds the same learned from one half of the leads: with what all leads teach, a
+    check of that half against the other would have seen the answer.
+    """
+    half = leads.only(~leads.half())
+    model = _learn(leads, half, as_of)
+    if len(leads.clients) < FEW_CLIENTS:
+        model["of_half"] = _learn(half, half, as_of)
+    return model
+
+
+def _learn(leads: Leads, half: Leads, as_of: datetime) -> dict[str, Json]:
+    present, *past = periods(leads, as_of, PAST_PERIODS)
+    correlation = serial_correlation(_is_high(every_window_once([present, *past])))
+    likelihoods: list[FloatArray] = []
+    rate = DEFAULT_RATE
+    for period in (present, *past):
+        counts = _tables(period.leads, period.two, correlation)
+        if not likelihoods:
+            rate = counts.level_prior()
+        likelihoods.append(counts.log_likelihood(rate, counts.informative))
+        if sum(map(len, likelihoods)) >= ENOUGH_CLIENTS:
+            break
+    prior = fit_change_prior(likelihoods, candidates(GRID, DEAD_BAND))
+    return {
+        "rate_prior": list(rate),
+        "serial_correlation": correlation.tolist(),
+        "serial_correlation_of_half": serial_correlation(_is_high(periods(half, as_of))).tolist(),
+        "prior": prior.as_json(),
+        "learned_from": [len(likelihood) for likelihood in likelihoods],  # clients with both windows, latest first
+        "scores": {"log_score": log_score(likelihoods[0], prior)},
+    }
+
+
+def _posterior(counts: _Counts, leads: Leads, model: Mapping[str, Json]) -> ChangePosterior:
+    rate = (float(model["rate_prior"][0]), float(model["rate_prior"][1]))
+    counted = leads.clients.pooled & counts.informative & (leads.clients.ids != (None,))
+    return posterior_of_change(counts.log_likelihood(rate), ChangePrior.from_json(model["prior"], GRID), counted)
 
 
 def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:
     """Write one finding for each client with a lead in the current window."""
     del rng  # nothing here is simulated
-    two = TwoWindows.of(leads, as_of)
+    present = periods(leads, as_of)[0]
+    leads, two = present.leads, present.two
     current_code, previous_code = _codes(leads, two)
     current, previous = leads.counts(current_code, 3, two.current), leads.counts(previous_code, 3, two.previous)
-    rate = (float(model["rate_prior"][0]), float(model["rate_prior"][1]))
-    posterior = posterior_of_change(_log_likelihood(current, previous, rate), ChangePrior.from_json(model))
+    correlation = np.array(model["serial_correlation"])
+    posterior = _posterior(_Counts.of(current, previous, correlation), leads, model)
     probability = posterior.class_probability
     said = said_class(probability)
     low, high = posterior.interval(LEVEL)
-    check_class, check_p = _half_check(leads, two, (current_code, previous_code), model)
+    check_class, _, check_p = _half_check(leads, two, (current_code, previous_code), model)
     n, n_previous = leads.per_client(two.current), leads.per_client(two.previous)
     known = current.sum(axis=1)
     share, share_before = ratio(current[:, URGENCY_HIGH], known), ratio(previous[:, URGENCY_HIGH], previous.sum(axis=1))
@@ -123,14 +223,25 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     return findings
 
 
+def half_checks(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> HalfChecks:
+    """Ask one half of the leads which class of change the other half will show, and see."""
+    del rng  # nothing here is simulated
+    present = periods(leads, as_of)[0]
+    leads, two = present.leads, present.two
+    said, seen, p = _half_check(leads, two, _codes(leads, two), model)
+    asked = np.flatnonzero(leads.per_client(two.current) > 0)
+    return HalfChecks(asked, p[asked], (said == seen)[asked])
+
+
 def _half_check(
     leads: Leads, two: TwoWindows, codes: tuple[IntArray, IntArray], model: Mapping[str, Json]
-) -> tuple[IntArray, FloatArray]:
+) -> tuple[IntArray, IntArray, FloatArray]:
     """
-    Ask one half of the leads what the other half will show: the class said, and the probability of seeing it.
+    Give the class that one half says, the class that the other half shows, and the probability that they agree.
 
-    The other half's observed change scatters normally around the true one, with the binomial variance of the
-    shrunken share; NaN where that half lacks a window.
+    The other half's two counts are binomial about the true shares, exactly, of as many leads as they are worth; where
+    they are many, the observed change is normal about the true one, and errs with this half where leads come in
+    bursts. NaN where the other half lacks a window.
     """
     other = leads.half()
     tables = [
@@ -138,15 +249,34 @@ def _half_check(
         for half in (~other, other)
     ]
     (current, previous), (other_current, other_previous) = tables
-    rate = (float(model["rate_prior"][0]), float(model["rate_prior"][1]))
-    posterior = posterior_of_change(_log_likelihood(current, previous, rate), ChangePrior.from_json(model))
+    model = model.get("of_half", model)
+    correlation = np.array(model["serial_correlation_of_half"])
+    posterior = _posterior(_Counts.of(current, previous, correlation), leads, model)
     said = said_class(posterior.class_probability)
     n1, n0 = other_current.sum(axis=1), other_previous.sum(axis=1)
-    seen = (current + previous)[:, URGENCY_HIGH] + rate[0], (current + previous).sum(axis=1) + sum(rate)
-    p = seen[0] / seen[1]
-    se = np.sqrt(p * (1 - p) * (1 / np.maximum(n1, 1) + 1 / np.maximum(n0, 1)))
-    agree = probability_class_seen(posterior, said, normal_cumulative(posterior.prior.grid, se))
-    return said, np.where((n1 > 0) & (n0 > 0), agree, np.nan)
+    known1, known0 = current.sum(axis=1), previous.sum(axis=1)
+    a, b = (float(x) for x in model["rate_prior"])
+    level = ((current + previous)[:, URGENCY_HIGH] + a) / ((current + previous).sum(axis=1) + a + b)
+
+    effect1, effect0 = design_effect(n1, correlation), design_effect(n0, correlation)  # of a half
+    exact = (n1 <= EXACT_UP_TO) & (n0 <= EXACT_UP_TO)
+    decidable = (n1 > 0) & (n0 > 0)
+    p = np.full(len(said), np.nan)
+    rows = np.flatnonzero(decidable & exact)
+    worth = [np.maximum(np.rint(n / effect), 1).astype(np.int64)[rows] for n, effect in ((n0, effect0), (n1, effect1))]
+    p[rows] = probability_share_class_seen(posterior.only(rows), said[rows], worth[0], worth[1], level[rows])
+    rows = np.flatnonzero(decidable & ~exact)
+    own = ratio(current[:, URGENCY_HIGH], known1) - ratio(previous[:, URGENCY_HIGH], known0)
+    variance1, alike1 = shared_noise(2.0 * n1, whole_design_effect(effect1))
+    variance0, alike0 = shared_noise(2.0 * n0, whole_design_effect(effect0))
+    together = np.where(np.isfinite(own), (alike1 + alike0) / (variance1 + variance0), 0.0)
+    miss = np.where(np.isfinite(own), own, 0.0)[rows, None] - posterior.grid
+    se = np.sqrt(level * (1 - level) * (variance1 + variance0) * (1 - together**2))
+    p[rows] = probability_class_seen(
+        posterior.only(rows), said[rows], posterior.grid + together[rows, None] * miss, se[rows]
+    )
+    change = ratio(other_current[:, URGENCY_HIGH], n1) - ratio(other_previous[:, URGENCY_HIGH], n0)
+    return said, class_of(change, DEAD_BAND), p
 
 
 def _data_points(leads: Leads, codes: IntArray, as_of: datetime, two: TwoWindows) -> list[list[dict[str, Json]]]:

@@ -1,16 +1,24 @@
 """What the window analyses share: two windows of leads, weekly points, names by frequency, the pieces of a snapshot."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 
-from worker.leads import DAY, DELETED, Leads, Windows, from_microseconds
+from worker.leads import DAY, DELETED, WINDOW_DAYS, Leads, Windows, from_microseconds
 from worker.statistics import BoolArray, FloatArray, IntArray
+from worker.statistics.dependence import estimate_serial_correlation
 
 LEVEL = 0.80  # coverage that every interval aims for
 N_WEEKS = 8
+PAST_PERIODS = (
+    6  # periods learned from beside the present one: one month of thirty clients says little of how they change
+)
+LOOK_BACK_DAYS = (PAST_PERIODS + 2) * WINDOW_DAYS
+ENOUGH_CLIENTS = 20_000  # pairs of windows; more of them cannot make the learned prior visibly better, only later
+FEW_CLIENTS = 100  # of so few, each one's own leads show in what all of them teach
+ENOUGH_LEADS = 50_000  # to learn how alike neighbours are to within a hundredth
 PERIOD = "last_30_days"
 
 
@@ -26,7 +34,11 @@ class TwoWindows:
     @classmethod
     def of(cls, leads: Leads, as_of: datetime) -> "TwoWindows":
         """Find the leads of the two windows before as_of."""
-        w = Windows.before(as_of)
+        return cls.within(leads, Windows.before(as_of))
+
+    @classmethod
+    def within(cls, leads: Leads, w: Windows) -> "TwoWindows":
+        """Find the leads of two given windows, each as it stood at its own end."""
         there_now = leads.state_at(w.end) != DELETED
         there_then = leads.state_at(w.middle) != DELETED
         return cls(
@@ -35,6 +47,60 @@ class TwoWindows:
             leads.arrived(w.start, w.middle) & there_then,
             leads.arrived(w.start, w.end) & there_now,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Two neighbouring windows and the leads that arrived in them, the others cut off."""
+
+    leads: Leads
+    two: TwoWindows
+    ago: int  # so many windows before the present one
+
+
+def every_window_once(found: Sequence[Period]) -> list[Period]:
+    """Keep the periods that share no window with another: those an even number of windows ago."""
+    return [period for period in found if period.ago % 2 == 0]
+
+
+def periods(leads: Leads, as_of: datetime, past: int = 0) -> list[Period]:
+    """
+    Cut out the two windows before as_of, then those as they lay one window ago, two, ... `past`.
+
+    Each window is as it stood at its own end; neighbouring periods share one. Past periods that lack leads in either
+    window are left out, the present one never.
+    """
+    now, result = Windows.before(as_of), []
+    for ago in range(past + 1):
+        w = now.earlier(ago)
+        part = leads.only(leads.arrived(w.start, w.end))
+        two = TwoWindows.within(part, w)
+        if ago == 0 or (two.current.any() and two.previous.any()):
+            result.append(Period(part, two, ago))
+    return result
+
+
+def serial_correlation(windows: Iterable[tuple[Leads, BoolArray, FloatArray]]) -> FloatArray:
+    """
+    Learn how alike leads are that follow one another, over all clients (worker/statistics/dependence.py).
+
+    windows : for each window some leads, which of them arrived in it, shape (leads,), and their values as known at its
+        end, shape (leads, parts); leads with a value that is not finite are left out. Latest first: once there are
+        ENOUGH_LEADS the older ones are not asked for.
+    """
+    values, cells, n_leads = [], [], 0
+    for count, (leads, mask, known) in enumerate(windows):
+        used = np.flatnonzero(mask & np.isfinite(known).all(axis=1))
+        if len(used):
+            # client and arrival in one number, which sorts several times as fast as two; a window is less than 2^42 us
+            since = leads.arrival[used] - leads.arrival[used].min()
+            used = used[np.argsort((leads.client[used] << 42) + since, kind="stable")]
+        values.append(known[used])
+        cells.append(leads.client[used] + count * len(leads.clients))
+        n_leads += len(used)
+        if n_leads >= ENOUGH_LEADS:
+            break
+    return estimate_serial_correlation(np.concatenate(values), np.concatenate(cells))
 
 
 def interval_json(low: float, high: float) -> dict[str, float]:
