@@ -3,25 +3,28 @@ tone_distribution: in which tones do a client's leads write, and how well is tha
 
 Counts tones over families (both languages folded, worker/vocabulary.py) among the leads that arrived in the 30 days
 before as_of. `distribution` holds the raw shares of the known tones; `estimate` the shares shrunk to the pool's mix by
-a Dirichlet-multinomial model whose concentration is learned over clients (worker/statistics/shares.py). The claim:
+a Dirichlet-multinomial model whose concentrations are learned over clients (worker/statistics/shares.py). The claim:
 the true shares lie within a total variation distance of 0.10 of `estimate`; its confidence is the posterior mass of
-that ball, by simulation. Limits: tones are what the application stored; a lead counts once, whatever its length.
+that ball, by simulation. Leads that resemble their neighbours in time (bursts, one lead sent twice) count for less:
+counts are divided by a design effect learned over clients (worker/statistics/dependence.py). Limits: tones are what
+the application stored; a lead counts once, whatever its length; the design effect is one for all clients.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 
-from worker.jobs.finding import Check, Claim, Finding, Json
-from worker.jobs.windows import LEVEL, TwoWindows, interval_json, number, ratio
+from worker.jobs.finding import Check, Claim, Finding, HalfChecks, Json
+from worker.jobs.windows import LEVEL, TwoWindows, number, ratio
 from worker.leads import Leads
-from worker.statistics import FloatArray, IntArray
+from worker.statistics import BoolArray, FloatArray, IntArray
+from worker.statistics.dependence import design_effect, estimate_serial_correlation, sample_of_neighbours
 from worker.statistics.shares import (
-    DirichletPrior,
+    SharesPrior,
     estimate_shares,
-    fit_dirichlet_prior,
+    expected_shares,
+    fit_shares_prior,
     probability_halves_agree,
     total_variation,
 )
@@ -35,71 +38,121 @@ SCHEDULE = "03:20"
 
 DISTANCE = 0.10  # radius of the claimed ball, total variation
 HALF_DISTANCE = 0.25  # of the check: two halves of a small client's leads differ more than either does from the truth
-DEFAULT_CONCENTRATION = 20.0  # how alike clients are before any are seen
+DEFAULT_CONCENTRATION = 12.0  # how alike clients are before any are seen
+KINDS = len(TONES)
+ENOUGH_LEADS = 20_000  # tell how neighbours resemble each other, to .005; all would be slow
+SHARE_DIGITS, INTERVAL_DIGITS = 15, 7  # beyond them nobody can tell the difference: 1e-300 says no more than 0
+
+
+def _codes(leads: Leads, instant: int) -> IntArray:
+    return leads.tone.latest_before(instant, len(leads), TONE_UNKNOWN).astype(np.int64)
 
 
 def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
-    """Learn the pool's mix of tones and how alike clients are."""
+    """
+    Learn the pool's mix of tones, how alike clients are, and how much leads resemble their neighbours in time.
+
+    That likeness is learned from all leads, for the claim, and from one half of them alone, for its check: in a half,
+    neighbours of the whole are seldom neighbours.
+    """
     two = TwoWindows.of(leads, as_of)
-    tone = leads.tone.latest_before(two.windows.end, len(leads), TONE_UNKNOWN).astype(np.int64)
-    prior = fit_dirichlet_prior(leads.counts(tone, len(TONES), two.current), DEFAULT_CONCENTRATION)
-    return {"tones": list(TONES), "alpha": prior.alpha.tolist()}
+    tone, tone_before = _codes(leads, two.windows.end), _codes(leads, two.windows.middle)
+    half = ~leads.half()
+    correlation = _serial_correlation(leads, two, tone, tone_before, np.ones(len(leads), dtype=np.bool_))
+    of_half = _serial_correlation(leads, two, tone, tone_before, half)
+    counts = leads.counts(tone, KINDS, two.current)
+    prior = fit_shares_prior(_effective(counts, correlation), DEFAULT_CONCENTRATION)
+    return {
+        "tones": list(TONES),
+        **prior.as_json(),
+        "serial_correlation": correlation.tolist(),
+        "serial_correlation_of_half": of_half.tolist(),
+    }
+
+
+def _serial_correlation(
+    leads: Leads, two: TwoWindows, tone: IntArray, tone_before: IntArray, among: BoolArray
+) -> FloatArray:
+    """Estimate how alike the tones of neighbours are, in both windows, each lead's as known at its window's end."""
+    now = np.flatnonzero(two.current & among & (tone >= 0))
+    then = np.flatnonzero(two.previous & among & (tone_before >= 0))
+    lead, code = np.concatenate([then, now]), np.concatenate([tone_before[then], tone[now]])
+    cell = 2 * leads.client[lead] + np.repeat([0, 1], [len(then), len(now)])
+    order = np.lexsort((leads.arrival[lead], cell))
+    order = order[sample_of_neighbours(cell[order], ENOUGH_LEADS)]
+    return estimate_serial_correlation(np.eye(KINDS)[code[order]], cell[order])
+
+
+def _effective(counts: IntArray, correlation: FloatArray) -> FloatArray:
+    """Count as many independent leads as say as much."""
+    effective: FloatArray = counts / design_effect(counts.sum(axis=1), correlation)[:, None]
+    return effective
+
+
+def half_checks(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> HalfChecks:
+    """
+    Say from one half of each client's leads how the other half's tones look, and whether they do.
+
+    They agree where the other half's raw shares lie within HALF_DISTANCE of what the first half lets expect.
+    """
+    two = TwoWindows.of(leads, as_of)
+    tone, other = _codes(leads, two.windows.end), leads.half()
+    seen, fresh = (leads.counts(tone, KINDS, two.current & half) for half in (~other, other))
+    n, n_fresh = seen.sum(axis=1), fresh.sum(axis=1)
+    effect = design_effect(n, np.array(model["serial_correlation_of_half"]))
+    excess = (effect - 1) / np.maximum(n, 1)
+    expected, agree = probability_halves_agree(
+        seen, SharesPrior.from_json(model), n_fresh, excess=excess, distance=HALF_DISTANCE, rng=rng
+    )
+    agreed = total_variation(fresh / np.maximum(n_fresh, 1)[:, None], expected) <= HALF_DISTANCE
+    there = np.flatnonzero(leads.per_client(two.current) > 0)
+    return HalfChecks(there, np.where(n_fresh > 0, agree, np.nan)[there], agreed[there])
 
 
 def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:
     """Write one finding for each client with a lead in the current window."""
     two = TwoWindows.of(leads, as_of)
-    k = len(TONES)
-    prior = DirichletPrior(np.array(model["alpha"]))
-    tone = leads.tone.latest_before(two.windows.end, len(leads), TONE_UNKNOWN).astype(np.int64)
-    tone_before = leads.tone.latest_before(two.windows.middle, len(leads), TONE_UNKNOWN).astype(np.int64)
-    counts = leads.counts(tone, k, two.current)
-    counts_before = leads.counts(tone_before, k, two.previous)
-    posterior = estimate_shares(counts, prior, DISTANCE, LEVEL, rng)
-    before = (counts_before + prior.alpha) / (counts_before.sum(axis=1) + prior.alpha.sum())[:, None]
-    shift = total_variation(posterior.estimate, before)
-    other = leads.half()
-    half, fresh = leads.counts(tone, k, two.current & ~other), leads.counts(tone, k, two.current & other)
-    n_fresh = fresh.sum(axis=1)
-    agree = probability_halves_agree(half + prior.alpha, n_fresh, HALF_DISTANCE, rng)
+    prior, correlation = SharesPrior.from_json(model), np.array(model["serial_correlation"])
     n, n_previous = leads.per_client(two.current), leads.per_client(two.previous)
+    there = np.flatnonzero(n > 0)
+    counts = leads.counts(_codes(leads, two.windows.end), KINDS, two.current)[there]
+    counts_before = leads.counts(_codes(leads, two.windows.middle), KINDS, two.previous)[there]
+    posterior = estimate_shares(_effective(counts, correlation), prior, DISTANCE, LEVEL, rng)
+    before = expected_shares(_effective(counts_before, correlation), prior)
+    shift = total_variation(posterior.estimate, before)
+    checks = half_checks(leads, model, as_of, rng)
     known, known_before = counts.sum(axis=1), counts_before.sum(axis=1)
-    raw, raw_before = ratio(counts, known[:, None]), ratio(counts_before, known_before[:, None])
+    raw, raw_before = ratio(counts, known[:, None]).tolist(), ratio(counts_before, known_before[:, None]).tolist()
+    estimate, estimate_before = np.round([posterior.estimate, before], SHARE_DIGITS).tolist()
+    low, high = np.round([posterior.low, posterior.high], INTERVAL_DIGITS).tolist()
+    nothing = dict.fromkeys(TONES)
+    by_tone = counts.tolist()
     findings = []
-    for c in np.flatnonzero(n > 0).tolist():
+    for i, c in enumerate(there.tolist()):
+        some, some_before = bool(known[i]), bool(known_before[i])
         content = {
-            "counts": {**_by_tone(counts[c], int), "unknown": int(n[c] - known[c])},
-            "distribution": _by_tone(raw[c], number),
-            "estimate": _by_tone(posterior.estimate[c], _share),
-            "dominant_tone": TONES[posterior.largest[c]] if known[c] else None,
-            "dominant_tone_probability": float(posterior.largest_probability[c]) if known[c] else None,
+            "counts": {**dict(zip(TONES, by_tone[i], strict=True)), "unknown": int(n[c] - known[i])},
+            "distribution": dict(zip(TONES, raw[i], strict=True)) if some else dict(nothing),
+            "estimate": dict(zip(TONES, estimate[i], strict=True)),
+            "dominant_tone": TONES[posterior.largest[i]] if some else None,
+            "dominant_tone_probability": float(posterior.largest_probability[i]) if some else None,
             "intervals": {
-                name: interval_json(_share(posterior.low[c, i]), _share(posterior.high[c, i]))
-                for i, name in enumerate(TONES)
+                name: {"level": LEVEL, "low": ends[0], "high": ends[1]}
+                for name, *ends in zip(TONES, low[i], high[i], strict=True)
             },
             "previous": {
-                "n": int(known_before[c]),
-                "distribution": _by_tone(raw_before[c], number),
-                "estimate": _by_tone(before[c], _share) if known_before[c] else dict.fromkeys(TONES),
+                "n": int(known_before[i]),
+                "distribution": dict(zip(TONES, raw_before[i], strict=True)) if some_before else dict(nothing),
+                "estimate": dict(zip(TONES, estimate_before[i], strict=True)) if some_before else dict(nothing),
             },
-            "shift": float(shift[c]) if known[c] and known_before[c] else None,
+            "shift": float(shift[i]) if some and some_before else None,
         }
         claim = Claim(
             "within_distance",
-            float(posterior.within[c]),
+            float(posterior.within[i]),
             f"The true shares of tones lie within a total variation distance of {DISTANCE:.2f} of the estimate.",
             {"distance": DISTANCE},
         )
-        p = number(agree[c]) if n_fresh[c] else None
-        check = Check("split_half", as_of, p, {"distance": HALF_DISTANCE})
+        check = Check("split_half", as_of, number(checks.p[i]), {"distance": HALF_DISTANCE})
         findings.append(Finding(leads.clients.ids[c], EVENT_TYPE, content, claim, check, int(n[c]), int(n_previous[c])))
     return findings
-
-
-def _by_tone(values: FloatArray | IntArray, plain: Callable[[Any], Json]) -> dict[str, Json]:
-    return {name: plain(values[i]) for i, name in enumerate(TONES)}
-
-
-def _share(value: float) -> float:
-    """Round an estimated share where nobody can tell the difference: 1e-300 says no more than 0."""
-    return round(float(value), 15)
