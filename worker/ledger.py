@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time
 from typing import Any
 
 from psycopg import Connection
@@ -15,6 +15,7 @@ from worker.database.queries import query
 from worker.errors import LeaseLostError
 from worker.growth_brain import plain_json
 from worker.jobs.finding import Json
+from worker.jobs.windows import local_day
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,22 @@ def store_model(conn: Connection[Any], job: str, version: str, model: Mapping[st
             "code_version": __version__,
         },
     )
+
+
+def read_last_period(conn: Connection[Any], job: str, as_of: datetime) -> str | None:
+    """
+    Find the last period before that of as_of that a job was run for; None: the first run.
+
+    Run for is a period that the ledger has as done or failed, or one as of which a model was stored: runs for some
+    clients only, and runs that were released half-way, told their patterns too.
+    """
+    period_key = local_day(as_of)
+    begins = datetime.combine(date.fromisoformat(period_key), time.min, tzinfo=as_of.tzinfo)
+    parameters = {"job": job, "period_key": period_key, "begins": begins}
+    row = conn.execute(query("read_last_period"), parameters).fetchone()
+    of_ledger, of_model = (None, None) if row is None else row
+    of_model = None if of_model is None else local_day(of_model.astimezone(as_of.tzinfo))
+    return max((period for period in (of_ledger, of_model) if period is not None), default=None)
 
 
 def read_done(conn: Connection[Any], since: str) -> dict[tuple[str, str], Done]:

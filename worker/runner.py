@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import psycopg
@@ -28,11 +28,11 @@ from worker.growth_brain import (
     write_snapshots,
 )
 from worker.heartbeat import heartbeat
-from worker.jobs import Job, load_job
+from worker.jobs import Job, LearnsFromPast, load_job
 from worker.jobs.finding import Finding, Json
 from worker.jobs.windows import local_day
 from worker.leads import Leads
-from worker.ledger import Lease, claim_run, finish_run, read_run, renew_lease, store_model
+from worker.ledger import Lease, claim_run, finish_run, read_last_period, read_run, renew_lease, store_model
 from worker.logs import get_logger
 from worker.reading import read_lead_names, read_leads, read_since
 from worker.settings import Settings
@@ -273,16 +273,16 @@ class _Work:
     def do(self, reading: _Reading) -> None:
         """Fit once, then analyse and write shard by shard, the global snapshot last."""
         leads = reading.leads(self.job.LOOK_BACK_DAYS)
-        self.model = self.job.fit(leads.of_clients(leads.clients.pooled), self.request.as_of)
+        types = getattr(self.job, "PAST_EVENT_TYPES", ())
+        if types:
+            self.past = self.database.retrying(lambda conn: read_past(conn, types, self.request.as_of), read_only=True)
+        self.model = self._fit(leads.of_clients(leads.clients.pooled))
         self.version = model_version(self.job.NAME, self.model)
         if not self.request.dry_run:
             self.database.retrying(
                 lambda conn: store_model(conn, self.job.NAME, self.version, self.model, self.request.as_of),
                 read_only=False,
             )
-        types = getattr(self.job, "PAST_EVENT_TYPES", ())
-        if types:
-            self.past = self.database.retrying(lambda conn: read_past(conn, types, self.request.as_of), read_only=True)
         shards = self._shards(leads)
         for done, keep in enumerate(shards):
             self._shard(leads, keep)
@@ -290,6 +290,14 @@ class _Work:
         if not self.request.clients and leads.clients.pooled.any():
             self._write(self._analyse(leads.pool()), [], with_global=True)
         self.outlets.progress(self.job.NAME, len(shards) + 1, len(shards) + 1)
+
+    def _fit(self, leads: Leads) -> Mapping[str, Json]:
+        if not getattr(self.job, "LEARNS_FROM_PAST", False):
+            return self.job.fit(leads, self.request.as_of)
+        name, as_of = self.job.NAME, self.request.as_of
+        last = self.database.retrying(lambda conn: read_last_period(conn, name, as_of), read_only=True)
+        learner = cast("LearnsFromPast", self.job)
+        return learner.fit(leads, as_of, past=self.past, last_period=last)
 
     def _shards(self, leads: Leads) -> list[BoolArray]:
         """Cut the clients into fixed shares by a hash of their id."""

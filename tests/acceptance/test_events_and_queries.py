@@ -1,6 +1,7 @@
 """Conversions and reversions over time, the application's own rows, and the seed's queries on a simulated company."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import psycopg
@@ -20,6 +21,7 @@ from support import (
 )
 
 from worker.demo_data import load_world
+from worker.ledger import read_last_period
 from worker.simulate import company_world, demo_plan
 
 DAY = "2025-03-30"
@@ -191,7 +193,7 @@ def test_the_seeds_latest_insights(company):
     }
     (metrics,) = [row[2] for row in rows if row[0] == "engagement_score"]
     assert set(metrics) == {"total_leads", "active_leads", "avg_confidence", "high_urgency_pct"}
-    assert all(row[1] and 0.01 <= row[3] <= 0.99 for row in rows)
+    assert all(row[1] and 0.01 <= float(row[3]) <= 0.99 for row in rows)
     assert rows == sorted(rows, key=lambda row: row[4], reverse=True)
 
 
@@ -259,9 +261,44 @@ def test_every_pattern_has_the_seeds_keys(company):
         assert content["check"]["resolver"] in ("split_half", "next_window")
         assert content["against"] in ("own_past", "pool")
         assert content["first_seen"] == content["period_key"]
+        assert content["status"] == "new"
         assert content["first_seen"] <= content["last_seen"] == DAY
         assert len(content["data_points"]) == 8
         assert content["affected_leads"] <= content["n"]
+
+
+def test_the_first_runs_allowance_is_spent_once(server, connect):
+    """Runs for one client and released ones leave no done period behind, but what they learned tells that they were."""
+    world = company_world(np.random.default_rng(7), AS_OF, 3, 120, None)
+    url = server.create_database(server.template)
+    try:
+        conn = connect(url)
+        load_world(conn, world)
+        client = str(conn.execute("SELECT client_id FROM clients ORDER BY 1").fetchone()[0])
+        zone = ZoneInfo("America/Toronto")
+
+        def level(day):
+            """Give the level of the model of that day's end."""
+            as_of = datetime.combine(day + timedelta(days=1), time.min, tzinfo=zone)
+            return conn.execute(
+                "SELECT (parameters ->> 'level')::float8 FROM worker.models"
+                " WHERE job = 'pattern_detection' AND as_of = %s",
+                [as_of],
+            ).fetchone()[0]
+
+        days = [date(2025, 3, 26) + timedelta(days=n) for n in range(4)]
+        for arguments, day in zip((["--client", client], [], ["--client", client], []), days, strict=True):
+            run(url, "pattern_detection", "--as-of", str(day), *arguments, WORKER_TIMEZONE=zone.key)
+            if day == days[1]:
+                conn.execute("UPDATE worker.runs SET status = 'released'")
+        assert [level(day) for day in days[1:]] == [pytest.approx(level(days[0]) / 365)] * 3
+        with psycopg.connect(url) as other:
+            periods = [read_last_period(other, "pattern_detection", datetime(2025, 3, d, 9, tzinfo=zone))
+                       for d in (26, 27, 28, 30, 31)]  # fmt: skip
+        assert periods == [None, str(days[0]), str(days[1]), str(days[3]), str(days[3])]
+        conn.close()
+    finally:
+        server.drop_database(url)
 
 
 def test_a_deleted_client_takes_everything_along(server, connect):
@@ -295,8 +332,15 @@ def test_a_pattern_that_lasts_keeps_its_row(company):
     lasting = [row for row in after.values() if row["id"] in before and row["learning_snapshot"]["last_seen"] > DAY]
     assert lasting
     assert all(row["learning_snapshot"]["first_seen"] == DAY for row in lasting)
+    assert {row["learning_snapshot"]["status"] for row in lasting} == {"continuing"}
+    assert all("not new" in row["insight_text"] or "pas nouveau" in row["insight_text"] for row in lasting)
     keys = [(row["client_id"], row["learning_snapshot"]["claim_key"]) for row in after.values()]
     assert len(set(keys)) == len(keys)
+    run(url, "pattern_detection", "--as-of", later[-1])  # the same period again finds its own rows, and says the same
+    rerun = {row["id"]: row for row in snapshots(conn) if row["event_type"] == "pattern_detected"}
+    assert rerun == after
     run(url, "pattern_detection", "--as-of", DAY)  # an older look does not touch what was seen since
+    carried = [row["learning_snapshot"]["carried_from"] for row in lasting]
+    assert all(0 < state["probability"] <= 1 and state["as_of"] < str(AS_OF + timedelta(days=2)) for state in carried)
     again = {row["id"]: row for row in snapshots(conn) if row["event_type"] == "pattern_detected"}
     assert {i: row for i, row in again.items() if i in {r["id"] for r in lasting}} == {r["id"]: r for r in lasting}

@@ -122,11 +122,11 @@ def number_variants(make):
             engagement(0.5, trend="stable", previous=None, metrics={"total_leads": 1}),
             (
                 "Engagement is 62 out of 100 for 1 lead in the last 30 days."
-                " It is too early to say whether the score is holding steady (50%)."
+                " The 30 days before offer nothing to compare with."
             ),
             (
                 "L’engagement atteint 62 sur 100 au cours des 30 derniers jours, pour 1 prospect."
-                " Quant à savoir si le score reste stable, il est trop tôt pour le dire (50~%)."
+                " Les 30 jours précédents n’offrent aucun point de comparaison."
             ),
         ),
         (
@@ -145,12 +145,12 @@ def number_variants(make):
             urgency(0.6, client_id=None, previous_high_urgency_pct=None),
             (
                 "Among 20 leads (all clients) of known urgency in the last 30 days, the share of high urgency is 25%."
-                " Leaning this way (60%): high urgency is becoming less frequent."
+                " The 30 days before offer nothing to compare with."
             ),
             (
                 "Au cours des 30 derniers jours, la part d’urgence élevée est de 25~%,"
                 " pour 20 prospects (tous clients confondus) d’urgence connue."
-                " Tendance possible (60~%)~: la part d’urgence élevée diminue."
+                " Les 30 jours précédents n’offrent aucun point de comparaison."
             ),
         ),
         (
@@ -175,6 +175,19 @@ def number_variants(make):
                 "Il est très probable (93~%) que les prospects au ton urgent sont plus fréquents qu’auparavant."
                 " En chiffres~: environ +12 points (entre -0,4 et +20), 23 prospects concernés,"
                 " premier signe le 1er mai 2025."
+            ),
+        ),
+        (
+            pattern(status="continuing"),
+            (
+                "It is very likely (93%) that leads whose tone is urgent are more frequent than before. In figures:"
+                " about +12 points (between -0.4 and +20), 23 leads concerned."
+                " This is not new: it was first seen on May 1, 2025."
+            ),
+            (
+                "Il est très probable (93~%) que les prospects au ton urgent sont plus fréquents qu’auparavant."
+                " En chiffres~: environ +12 points (entre -0,4 et +20), 23 prospects concernés."
+                " Ce n’est pas nouveau~: le premier signe remonte au 1er mai 2025."
             ),
         ),
         (

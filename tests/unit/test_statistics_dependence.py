@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from worker.statistics.dependence import LAGS, design_effect, estimate_serial_correlation, half_design_effect
+from worker.statistics.dependence import (
+    LAGS,
+    design_effect,
+    estimate_serial_correlation,
+    half_design_effect,
+    sample_of_neighbours,
+    whole_design_effect,
+)
 
 
 def bursts(rng, cells, n, length, correlation, parts=1):
@@ -103,6 +110,7 @@ def test_half_of_the_leads_keeps_half_of_the_neighbours():
     means = np.where(half, leads, 0).sum(axis=1) / half.sum(axis=1)
     effect = design_effect(np.array([n]), expected_correlation(2, 1.0))
     assert means.var() * n / 2 == pytest.approx(half_design_effect(effect)[0], rel=0.06)
+    assert whole_design_effect(half_design_effect(effect)) == pytest.approx(effect)
 
 
 def test_order_of_cells_is_irrelevant():
@@ -135,3 +143,19 @@ def test_degenerate_leads_are_not_alike(values, cells):
     assert correlation.shape == (LAGS,)
     assert np.isfinite(correlation).all()
     assert design_effect(np.array([10]), correlation)[0] < 1.2
+
+
+def test_a_sample_passes_nobody_over():
+    """One client with nearly all leads, or very many clients: about as many as asked for, in order, from all."""
+    cell = np.repeat(np.arange(6), [40_000, 30, 25, 20_000, 1, 40])
+    chosen = sample_of_neighbours(cell, 10_000)
+    per_cell = np.bincount(cell[chosen], minlength=6)
+    assert 9_990 <= len(chosen) <= 10_000
+    assert per_cell[[1, 2, 4, 5]].tolist() == [30, 25, 1, 40]
+    assert per_cell[0] == per_cell[3]
+    assert (np.diff(chosen) > 0).all()
+    many = np.repeat(np.arange(5_000), 30)
+    taken = np.bincount(many[sample_of_neighbours(many, 10_000)], minlength=5_000)
+    assert set(taken.tolist()) == {0, 12}
+    assert 10_000 <= taken.sum() <= 15_000
+    assert sample_of_neighbours(many[:60], 10_000).tolist() == list(range(60))

@@ -171,7 +171,7 @@ DELETE FROM growth_brain AS g
 WHERE g.event_type = %(event_type)s
     AND g.learning_snapshot ->> 'period_key' = %(period_key)s
     AND (g.client_id = ANY (%(client_ids)s::{id_type}[]) OR (%(with_global)s::boolean AND g.client_id IS NULL))
-    AND (g.learning_snapshot ->> 'as_of')::timestamptz <= %(as_of)s
+    AND g.created_at <= %(as_of)s
     AND NOT EXISTS (
         SELECT FROM jsonb_to_recordset(%(keys)s::jsonb) AS k (client_id {id_type}, period_key text, claim_key text)
         WHERE k.client_id IS NOT DISTINCT FROM g.client_id AND k.period_key = %(period_key)s
@@ -181,9 +181,11 @@ WHERE g.event_type = %(event_type)s
 -- The pattern rows seen lately, for a pattern that goes on to keep its row. Served by idx_growth_brain_created_at.
 SELECT g.client_id::text AS client_id, g.event_type, g.learning_snapshot ->> 'period_key' AS period_key,
     g.learning_snapshot ->> 'claim_key' AS claim_key, g.learning_snapshot ->> 'last_seen' AS last_seen,
-    (g.learning_snapshot ->> 'as_of')::timestamptz AS as_of
+    g.created_at AS as_of,
+    g.learning_snapshot -> 'claim' ->> 'probability' AS probability, g.learning_snapshot -> 'effect' ->> 'z' AS z,
+    g.learning_snapshot -> 'carried_from' AS carried_from
 FROM growth_brain AS g
-WHERE g.event_type = 'pattern_detected' AND g.created_at >= %(since)s
+WHERE g.event_type = 'pattern_detected' AND g.created_at >= %(since)s AND isfinite(g.created_at)
     AND g.learning_snapshot ->> 'period_key' IS NOT NULL AND g.learning_snapshot ->> 'last_seen' IS NOT NULL
 ORDER BY g.created_at, g.id
 
@@ -262,6 +264,15 @@ FROM growth_brain AS g
 LEFT JOIN clients AS c ON c.client_id = g.client_id
 WHERE g.created_at = %(as_of)s AND g.event_type NOT IN ('conversion', 'reversion')
 ORDER BY g.client_id, g.event_type, g.id
+
+-- name: read_last_period
+-- The last period before one that a job was run for, and the last instant up to that period's beginning as of which it
+-- learned a model: runs for some clients only, and released ones, leave no period behind. Served by the ledger's primary
+-- key and models_by_job.
+SELECT
+    (SELECT max(r.period_key) FROM worker.runs AS r
+    WHERE r.job = %(job)s AND r.shard = -1 AND r.period_key < %(period_key)s AND r.status IN ('done', 'failed')),
+    (SELECT max(m.as_of) FROM worker.models AS m WHERE m.job = %(job)s AND m.as_of <= %(begins)s)
 
 -- name: read_done
 -- The periods that are done, and when, for the calendar. Served by the ledger's primary key; the ledger is small.

@@ -45,6 +45,7 @@ MESSAGES: MappingProxyType[str, Message] = MappingProxyType(
         # Of engagement, urgency and tone alike
         "no_leads": "Aucun prospect n’est arrivé au cours des 30 derniers jours.",
         "no_leads_all": "Aucun prospect n’est arrivé au cours des 30 derniers jours, tous clients confondus.",
+        "trend.nothing_before": "Les 30 jours précédents n’offrent aucun point de comparaison.",
         "trend.unknown": "Quant à savoir si quelque chose change, il est trop tôt pour le dire.",
         # urgency_trend
         "urgency.share": (
@@ -122,6 +123,7 @@ MESSAGES: MappingProxyType[str, Message] = MappingProxyType(
             "other": "{n} prospects concernés, tous clients confondus",
         },
         "figures.since": "premier signe le {date}",
+        "pattern.continuing": "Ce n’est pas nouveau : le premier signe remonte au {date}.",
         "urgency.High": "élevée",
         "urgency.Medium": "moyenne",
         "urgency.Low": "faible",
@@ -198,27 +200,39 @@ MESSAGES: MappingProxyType[str, Message] = MappingProxyType(
             "Répondez d’abord aux prospects à urgence élevée et raccourcissez le délai de première réponse"
         ),
         "recommendation.urgency_decreasing": (
-            "Attendez-vous à des décisions plus lentes et gardez le contact plus longtemps"
+            "Attendez-vous à des décisions plus lentes : prévoyez des relances sur plusieurs semaines"
         ),
         "recommendation.tone_increasing": "Adaptez vos réponses au ton {value} de ces prospects",
-        "recommendation.tone_decreasing": "Misez moins sur des réponses conçues pour un ton {value}",
-        "recommendation.source_increasing": "Veillez à répondre à temps aux prospects provenant de {value}",
+        "recommendation.tone_decreasing": (
+            "Vérifiez si les réponses conçues pour un ton {value} conviennent encore à la plupart des prospects"
+        ),
+        "recommendation.source_increasing": (
+            "Voyez ce qui attire les prospects provenant de {value} et veillez à leur répondre à temps"
+        ),
         "recommendation.source_decreasing": (
             "Cherchez pourquoi la part des prospects provenant de {value} est plus faible"
         ),
-        "recommendation.volume_increasing": "Prévoyez du temps pour davantage de prospects",
+        "recommendation.volume_increasing": (
+            "Prévoyez du temps pour davantage de prospects, afin qu’aucun n’attende plus longtemps une réponse"
+        ),
         "recommendation.volume_decreasing": (
             "Cherchez ce qui éloigne les prospects : le formulaire, les campagnes ou la saison"
         ),
-        "recommendation.intent_increasing": "Préparez de bonnes réponses pour l’intention {value}",
-        "recommendation.intent_decreasing": "Vérifiez que l’offre reste visible pour l’intention {value}",
+        "recommendation.intent_increasing": (
+            "Préparez une bonne réponse pour les prospects dont l’intention est {value}"
+        ),
+        "recommendation.intent_decreasing": (
+            "Vérifiez que les prospects dont l’intention est {value} trouvent encore votre offre"
+        ),
         "recommendation.language_increasing": "Préparez des réponses en {value}",
         "recommendation.language_decreasing": (
-            "Vérifiez que l’offre reste visible pour les prospects qui écrivent en {value}"
+            "Vérifiez que les prospects qui écrivent en {value} trouvent encore votre offre"
         ),
         "recommendation.repeat_contact_increasing": "Répondez plus vite, pour que les prospects n’aient pas à réécrire",
         "recommendation.repeat_contact_decreasing": "Relancez les prospects qui ne réécrivent pas d’eux-mêmes",
-        "recommendation.conversion_rate_increasing": "Repérez ce qui fonctionne et continuez ainsi",
+        "recommendation.conversion_rate_increasing": (
+            "Regardez ce qui a fonctionné dans les dernières conversions et continuez ainsi"
+        ),
         "recommendation.conversion_rate_decreasing": (
             "Passez en revue les prospects perdus récemment et la rapidité de leur suivi"
         ),

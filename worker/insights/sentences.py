@@ -6,6 +6,7 @@ name is said in conversions and reversions only, and only where the snapshot its
 """
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import TYPE_CHECKING
 
 from worker import vocabulary
@@ -53,13 +54,13 @@ def _engagement_score(finding: Finding, speech: "Speech") -> str:
     leads = _leads(finding, speech, n_leads)
     if before is None:
         fact = speech.say("engagement.score", score=speech.number(round(score)), leads=leads)
-    else:
-        fact = speech.say(
-            "engagement.score_before",
-            score=speech.number(round(score)),
-            leads=leads,
-            before=speech.number(round(before)),
-        )
+        return f"{fact} {speech.say('trend.nothing_before')}"
+    fact = speech.say(
+        "engagement.score_before",
+        score=speech.number(round(score)),
+        leads=leads,
+        before=speech.number(round(before)),
+    )
     return f"{fact} {_trend(finding, speech, 'engagement')}"
 
 
@@ -74,11 +75,10 @@ def _urgency_trend(finding: Finding, speech: "Speech") -> str:
         return f"{fact} {speech.say('trend.unknown')}"
     leads = _leads(finding, speech, finding.n if n_known is None else n_known)
     if before is None:
+        # the claim rests on other clients alone: "as before" would speak of a month in which there was nothing to see
         fact = speech.say("urgency.share", leads=leads, share=speech.percent(share))
-    else:
-        fact = speech.say(
-            "urgency.share_before", leads=leads, share=speech.percent(share), before=speech.percent(before)
-        )
+        return f"{fact} {speech.say('trend.nothing_before')}"
+    fact = speech.say("urgency.share_before", leads=leads, share=speech.percent(share), before=speech.percent(before))
     return f"{fact} {_trend(finding, speech, 'urgency')}"
 
 
@@ -125,12 +125,17 @@ def _pattern_detected(finding: Finding, speech: "Speech") -> str:
     else:
         statement = speech.say("pattern.other", value=quoted(speech, pattern_type))
     sure = speech.how_sure(finding.claim.probability, statement)
-    figures = _figures(finding, speech, against)
-    return f"{sure} {speech.say('figures', figures=figures)}" if figures else sure
+    first_seen = date_at(content, "first_seen")
+    continuing = content.get("status") == "continuing"
+    figures = _figures(finding, speech, against, None if continuing else first_seen)
+    sentences = [sure, speech.say("figures", figures=figures) if figures else ""]
+    if continuing and first_seen is not None:
+        sentences.append(speech.say("pattern.continuing", date=speech.date(first_seen)))
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _figures(finding: Finding, speech: "Speech", against: str) -> str:
-    """List what is known of a pattern's size, in the order in which it matters."""
+def _figures(finding: Finding, speech: "Speech", against: str, first_seen: date | None) -> str:
+    """List what is known of a pattern's size, in the order in which it matters; and since when, unless that is None."""
     content = finding.content
     figures = []
     estimate = number_at(content, "effect", "estimate")
@@ -149,7 +154,6 @@ def _figures(finding: Finding, speech: "Speech", against: str) -> str:
     affected = number_at(content, "affected_leads")
     if affected is not None:
         figures.append(speech.say("figures.leads_all" if finding.client_id is None else "figures.leads", affected))
-    first_seen = date_at(content, "first_seen")
     if first_seen is not None:
         figures.append(speech.say("figures.since", date=speech.date(first_seen)))
     joined = figures[0] if figures else ""

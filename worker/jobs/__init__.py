@@ -11,9 +11,10 @@ analyse(leads, model, as_of, rng)   the findings, for the clients in `leads`; ea
                            the model and rng alone. Called again with all pooled leads as one client for the
                            global snapshot.
 reconcile(findings, past, as_of)    optional: fits the findings to the rows of PAST_EVENT_TYPES already written
+LEARNS_FROM_PAST           optional: where true, fit takes those rows and the last period that was run as well
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import import_module
 from typing import Protocol, cast
@@ -50,6 +51,16 @@ class Job(Protocol):
         self, leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator
     ) -> list[Finding]:
         """Say what can be said of every client in leads."""
+        ...
+
+
+class LearnsFromPast(Protocol):
+    """The shape of a job whose fit depends on what earlier runs said."""
+
+    def fit(
+        self, leads: Leads, as_of: datetime, past: Sequence[Mapping[str, Json]] = (), last_period: str | None = None
+    ) -> Mapping[str, Json]:
+        """Learn from all pooled clients, earlier rows and the last period before this one that was run."""
         ...
 
 

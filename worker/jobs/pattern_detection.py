@@ -1,35 +1,44 @@
 """
 pattern_detection: what has changed in a client's leads that chance does not explain?
 
-The family of questions of a run: for every client, has the share of High urgency, of each tone, of each source, or the
-number of leads changed between the previous and the current 30 days (against "own_past"), and has it changed more than
-everyone's did (against "pool")? Questions that so few leads cannot answer are not asked; the rest are counted. Those
-that pass Benjamini-Hochberg at q = 0.10 over the whole family are reported. Confidence = (1 - local false discovery
-rate) x P(sign), from two groups (null, real) learned over the family (worker/statistics/discovery.py); effects are
-shrunk by the same model, so that the winner's curse does not state them too large. Limits: leads are taken as
-independent within a window; volumes are not (their dispersion is estimated from week to week).
+All questions that the leads can answer are asked (worker/jobs/pattern_family.py) and counted. Confidence = (1 - local
+false discovery rate) x P(sign), from two groups, null and real, learned over all clients for every subject; effects
+are shrunk by the same model, so that the winner's curse does not state them too large.
+
+Which are told: a pattern on record goes on for as long as it is more likely true than not, and is not news. All other
+questions are fresh, and compete within the run by weighted Benjamini-Hochberg, those about all clients together among
+them. The run's level, at most 0.10, comes out of a budget that is paid out over the days (`level_of_run` in
+worker/statistics/discovery.py, with sources): where nothing changes, the chance of telling a client anything false in
+a year is at most 0.04 in the first year (the first run may spend a year's allowance, and the days after it earn theirs
+on top) and 0.02 in each later one; each discovery earns a tenth of a false one.
+What goes on keeps the confidence that earlier windows gave it, as far as today's do not take it back.
+
+Where leads come in bursts or twice, errors are wider by the design effect of the subject; volumes are overdispersed.
+Not covered: what moves all leads of a client at once for a while (a campaign) is a change like any other.
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime
 
 import numpy as np
+from scipy.special import ndtr
 
-from worker.jobs.finding import Check, Claim, Finding, Json
-from worker.jobs.windows import (
-    PERIOD,
-    TwoWindows,
-    interval_json,
-    level_name,
-    local_day,
-    number,
-    ratio,
-    week_dates,
-    week_of,
-    weekly_counts,
+from worker.jobs.finding import Check, Claim, Finding, HalfChecks, Json
+from worker.jobs.pattern_course import Course
+from worker.jobs.pattern_family import build_family, half_answers, learn_pool
+from worker.jobs.pattern_questions import AGAINST, EVERYONE, GROUPS, OWN_PAST, Family, Groups
+from worker.jobs.pattern_record import (
+    Row,
+    days_since,
+    parse_claim_key,
+    patterns_on_record,
+    recent_discoveries,
+    reconcile,
 )
-from worker.leads import WINDOW_DAYS, Leads
+from worker.jobs.pattern_view import SUBJECTS, VOLUME, View
+from worker.jobs.windows import PERIOD, interval_json, local_day, number
+from worker.leads import Leads
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.discovery import (
     EffectPosterior,
@@ -37,10 +46,12 @@ from worker.statistics.discovery import (
     discoveries,
     effect_posterior,
     fit_two_groups,
-    probability_half_agrees,
+    group_weights,
+    level_of_run,
     two_sided_p,
 )
-from worker.vocabulary import TONE_UNKNOWN, TONES, URGENCY_HIGH, URGENCY_UNKNOWN
+
+__all__ = ["analyse", "fit", "half_checks", "reconcile"]
 
 NAME = "pattern_detection"
 EVENT_TYPE = "pattern_detected"
@@ -48,294 +59,165 @@ TITLE = "what has changed that chance does not explain?"
 LOOK_BACK_DAYS: int | None = 60
 SCHEDULE = "03:30"
 PAST_EVENT_TYPES = ("pattern_detected",)
+LEARNS_FROM_PAST = True  # fit takes the rows of PAST_EVENT_TYPES, and the last period that was run
 
-Q = 0.10
-LEAST_LEADS = 5  # in each window: with fewer no difference could ever be reported
-LEAST_CARRYING = 5  # leads of both windows together that carry the value
-OWN_PAST, POOL = "own_past", "pool"
-LARGEST_SHARE_ERROR = 0.10  # a change of 25 points, the least worth a pattern, must stand 2.5 errors out
-LARGEST_VOLUME_ERROR = 0.30  # on the log scale: so must a doubling
-Z80 = 1.2816  # normal quantile of an 80% interval
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """All questions about some leads, as parallel arrays: who, what, and both windows' counts."""
-
-    client: IntArray
-    subject: Sequence[str]
-    value: Sequence[str | None]
-    against: Sequence[str]
-    z: FloatArray
-    effect: FloatArray  # change of a share, or log of the ratio of volumes
-    error: FloatArray  # its standard error
-
-    def __len__(self) -> int:
-        return len(self.client)
+FOLDS = 2
+LEAST_CONFIDENCE = 0.5  # a pattern is told, and goes on, only while it is more likely true than not
+LEAST_Z = 1.5  # and while it stands out by this many standard errors
+ROUNDING = 1e-9  # of the largest p-value reported: the last bit must not decide whether it is
+LEVELS = np.array([0.1, 0.9])  # ends of an 80% interval
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """One attribute to ask about: its code for each lead at either window's end, and the codes worth asking about."""
-
-    name: str
-    current: IntArray
-    previous: IntArray
-    names: Sequence[str]
-    asked: Sequence[int]
-
-
-def subjects(leads: Leads, two: TwoWindows) -> list[Subject]:
-    """List the attributes whose shares are asked about."""
-    w, n = two.windows, len(leads)
-
-    def code(values: FloatArray) -> IntArray:
-        return values.astype(np.int64)
-
-    return [
-        Subject(
-            "urgency",
-            code(leads.urgency.latest_before(w.end, n, URGENCY_UNKNOWN)),
-            code(leads.urgency.latest_before(w.middle, n, URGENCY_UNKNOWN)),
-            ("Low", "Medium", "High"),
-            (URGENCY_HIGH,),
-        ),
-        Subject(
-            "tone",
-            code(leads.tone.latest_before(w.end, n, TONE_UNKNOWN)),
-            code(leads.tone.latest_before(w.middle, n, TONE_UNKNOWN)),
-            TONES,
-            range(len(TONES)),
-        ),
-        Subject("source", leads.source, leads.source, leads.source_names, range(len(leads.source_names))),
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class Cells:
-    """For one subject, the pairs of client and value that occur in either window, sorted, and their counts."""
-
-    client: IntArray
-    code: IntArray
-    k1: IntArray  # current window, carrying the value
-    n1: IntArray  # current window, value known
-    k0: IntArray
-    n0: IntArray
-
-
-def _cells(leads: Leads, subject: Subject, two: TwoWindows, half: BoolArray) -> Cells:
-    """Count one subject's values by client; only pairs that occur, since free text may have very many values."""
-    size = len(subject.names)
-    now, before = two.current & half & (subject.current >= 0), two.previous & half & (subject.previous >= 0)
-    n1, n0 = leads.per_client(now), leads.per_client(before)
-    flat = leads.client[now] * size + subject.current[now], leads.client[before] * size + subject.previous[before]
-    pairs, place = np.unique(np.concatenate(flat), return_inverse=True)
-    k1 = np.bincount(place[: len(flat[0])], minlength=len(pairs))
-    k0 = np.bincount(place[len(flat[0]) :], minlength=len(pairs))
-    client, code = pairs // max(size, 1), pairs % max(size, 1)
-    return Cells(client, code, k1, n1[client], k0, n0[client])
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What two windows say about one kind of question, aligned over the clients (and values) it is asked for."""
-
-    effect: FloatArray
-    error: FloatArray
-    slack: FloatArray  # continuity correction
-
-
-@dataclass(frozen=True, slots=True)
-class _Shift:
-    """How much everyone changed, and how well that is known."""
-
-    effect: float
-    error: float
-
-
-def build_family(leads: Leads, as_of: datetime, pool: Mapping[str, Json], half: BoolArray | None = None) -> Family:
-    """Ask every question that the leads can answer; `pool` holds everyone's changes (fit's "pool")."""
-    two = TwoWindows.of(leads, as_of)
-    chosen = np.ones(len(leads), dtype=bool) if half is None else half
-    families: list[Family] = []
-    for subject in subjects(leads, two):
-        cells = _cells(leads, subject, two, chosen)
-        able = (
-            np.isin(cells.code, subject.asked)
-            & (cells.n1 >= LEAST_LEADS)
-            & (cells.n0 >= LEAST_LEADS)
-            & (cells.k1 + cells.k0 >= LEAST_CARRYING)
-            & (cells.k1 + cells.k0 < cells.n1 + cells.n0)
-        )
-        change = share_change(cells.k1[able], cells.n1[able], cells.k0[able], cells.n0[able])
-        values = [subject.names[code] for code in cells.code[able].tolist()]
-        families += _ask(subject.name, cells.client[able], values, change, _pool_of(leads, pool))
-    x1, x0 = leads.per_client(two.current & chosen), leads.per_client(two.previous & chosen)
-    c = np.flatnonzero(x1 + x0 >= 2 * LEAST_LEADS)
-    change = volume_change(x1[c], x0[c], float(pool.get("dispersion", 1.0)))
-    families += _ask("volume", c, [None] * len(c), change, _pool_of(leads, pool))
-    return _joined(families)
-
-
-def _pool_of(leads: Leads, pool: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Everyone is not compared with everyone."""
-    return {} if leads.clients.ids == (None,) else pool
-
-
-def _ask(
-    subject: str, client: IntArray, values: Sequence[str | None], change: Change, pool: Mapping[str, Json]
-) -> list[Family]:
-    # What cannot be answered is not asked: the error under "no change" does not depend on the change that was seen.
-    able = np.flatnonzero(change.error <= (LARGEST_VOLUME_ERROR if subject == "volume" else LARGEST_SHARE_ERROR))
-    families = []
-    for against in (OWN_PAST, POOL):
-        shifts = {i: _shift(subject, values[i], against, pool) for i in able.tolist()}
-        asked = [(i, shift) for i, shift in shifts.items() if shift is not None]
-        place = np.array([i for i, _ in asked], dtype=np.int64)
-        moved = np.array([shift.effect for _, shift in asked], dtype=np.float64)
-        error = np.sqrt(change.error[place] ** 2 + np.array([shift.error for _, shift in asked]) ** 2)
-        effect: FloatArray = change.effect[place] - moved
-        z = np.sign(effect) * np.maximum(np.abs(effect) - change.slack[place], 0) / error
-        n = len(asked)
-        families.append(
-            Family(client[place], [subject] * n, [values[i] for i, _ in asked], [against] * n, z, effect, error)
-        )
-    return families
-
-
-def _shift(subject: str, value: str | None, against: str, pool: Mapping[str, Json]) -> _Shift | None:
-    """Find what a change is compared with: none for one's own past, everyone's where that is known."""
-    if against == OWN_PAST:
-        return _Shift(0.0, 0.0)
-    known = pool.get(_pool_key(subject, value))
-    return None if known is None else _Shift(float(known["effect"]), float(known["error"]))
-
-
-def _pool_key(subject: str, value: str | None) -> str:
-    return f"{subject}:{value or ''}"
-
-
-def share_change(k1: IntArray, n1: IntArray, k0: IntArray, n0: IntArray) -> Change:
+def fit(leads: Leads, as_of: datetime, past: Sequence[Row] = (), last_period: str | None = None) -> Mapping[str, Json]:
     """
-    Change of a share, its standard error under "no change" (hypergeometric), and Yates' continuity correction.
+    Learn everyone's changes, the two groups by subject, and how small a p-value must be to be told.
 
-    With the correction the normal test is about as careful as Fisher's exact one (Yates 1934).
+    past : earlier pattern rows, as pattern_record.reconcile takes them; last_period : the last one before this that
+    was run, None for the first run. Rows of this period itself count for nothing.
     """
-    n, k = n1 + n0, k1 + k0
-    variance = k / n * (n - k) / np.maximum(n - 1, 1) * (1 / n1 + 1 / n0)
-    return Change(k1 / n1 - k0 / n0, np.sqrt(np.maximum(variance, 1e-12)), 0.5 * (1 / n1 + 1 / n0))
+    view = View(leads, as_of)
+    learned, family = learn_pool(view)
+    named = Groups.of(view, family)
+    group, fold = named.number(view, family), _fold(view, family)
 
+    def learn(rows: BoolArray) -> FloatArray:
+        part = family.z[rows], family.error[rows], group[rows]
+        return fit_two_groups(*part, named.parent, len(GROUPS)).weights
 
-def volume_change(x1: IntArray, x0: IntArray, dispersion: float) -> Change:
-    """Log ratio of two counts, its standard error for overdispersed counts, and half a lead's worth of correction."""
-    inverse = 1 / (x1 + 0.5) + 1 / (x0 + 0.5)
-    return Change(np.log((x1 + 0.5) / (x0 + 0.5)), np.sqrt(dispersion * inverse), 0.5 * inverse)
-
-
-def _joined(families: Sequence[Family]) -> Family:
-    return Family(
-        np.concatenate([family.client for family in families]),
-        [subject for family in families for subject in family.subject],
-        [value for family in families for value in family.value],
-        [against for family in families for against in family.against],
-        np.concatenate([family.z for family in families]),
-        np.concatenate([family.effect for family in families]),
-        np.concatenate([family.error for family in families]),
-    )
-
-
-def _dispersion(leads: Leads, two: TwoWindows) -> float:
-    """Variance over mean of weekly counts, each client's window about its own mean; at least 1 (McCullagh 1983)."""
-    weekly = weekly_counts(leads, np.zeros(len(leads), dtype=np.int64), 1, two.both, two.windows.end)[:, :, 0]
-    squares, degrees = 0.0, 0
-    for weeks in (weekly[:, :4], weekly[:, 4:]):
-        mean = weeks.mean(axis=1)
-        enough = mean >= 1
-        squares += float((((weeks - mean[:, None]) ** 2).sum(axis=1) / np.maximum(mean, 1e-9))[enough].sum())
-        degrees += 3 * int(enough.sum())
-    return max(1.0, (squares + 10.0) / (degrees + 10))
-
-
-def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
-    """Learn everyone's changes, the two groups, and the p-value up to which the whole family is reported."""
-    two = TwoWindows.of(leads, as_of)
-    pool: dict[str, Json] = {"dispersion": _dispersion(leads, two)}
-    everyone = leads.pool()
-    two_pool = TwoWindows.of(everyone, as_of)
-    all_leads = np.ones(len(everyone), dtype=bool)
-    for subject in subjects(everyone, two_pool):
-        cells = _cells(everyone, subject, two_pool, all_leads)
-        known = (cells.n1 >= LEAST_LEADS) & (cells.n0 >= LEAST_LEADS) & (cells.k1 + cells.k0 >= LEAST_CARRYING)
-        change = share_change(cells.k1[known], cells.n1[known], cells.k0[known], cells.n0[known])
-        for i, code in enumerate(cells.code[known].tolist()):
-            name = _pool_key(subject.name, subject.names[code])
-            pool[name] = {"effect": float(change.effect[i]), "error": float(change.error[i])}
-    x1, x0 = everyone.per_client(two_pool.current), everyone.per_client(two_pool.previous)
-    if x1[0] + x0[0] >= 2 * LEAST_LEADS:
-        change = volume_change(x1, x0, pool["dispersion"])
-        pool[_pool_key("volume", None)] = {"effect": float(change.effect[0]), "error": float(change.error[0])}
-    family = build_family(leads, as_of, pool)
-    p = two_sided_p(family.z)
-    reported = discoveries(p, Q)
-    groups = fit_two_groups(family.z)
+    believed = learn(np.ones(len(family), dtype=bool))
+    fresh = ~_going_on(view, family, believed[group], past, as_of)
+    # what one half of the clients shows decides how the other half's questions are weighed
+    others = np.stack([learn(fold != number) for number in range(FOLDS)], axis=1)
+    p, group = two_sided_p(family.z[fresh]), (group * FOLDS + fold)[fresh]
+    weights = group_weights(TwoGroups(others.reshape(-1, others.shape[2])), family.error[fresh], group)
+    n_clients = len(np.unique(family.client[family.client != EVERYONE]))
+    ours = {*view.clients.ids, None}
+    recent = recent_discoveries([row for row in past if row["client_id"] in ours], as_of)
+    level = level_of_run(max(n_clients, 1), days_since(last_period, as_of), recent)
+    _, cut = discoveries(p, level, weights[group])
+    largest = np.minimum(cut * weights * (1 + ROUNDING), 1.0).reshape(-1, FOLDS)
     return {
-        "pool": pool,
+        **learned,
         "hypotheses": len(family),
-        "largest_p": float(p[reported].max()) if reported.any() else 0.0,
-        "groups": groups.weights.tolist(),
-        "q": Q,
+        "fresh": int(fresh.sum()),
+        "level": level,
+        "largest_p": dict(zip(named.names, largest.tolist(), strict=True)),
+        "groups": dict(zip(named.names, believed.tolist(), strict=True)),
     }
 
 
+def _fold(view: View, family: Family) -> IntArray:
+    """Tell which half of the clients each question is about, by a hash of the id; everyone counts to the first."""
+    of_client = np.array([zlib.crc32(str(client_id).encode()) % FOLDS for client_id in view.clients.ids] + [0])
+    return of_client[family.client]  # EVERYONE, -1, is the last place
+
+
+def _going_on(view: View, family: Family, weights: FloatArray, past: Sequence[Row], as_of: datetime) -> BoolArray:
+    """Mark the questions that a pattern on record already answers, in the direction still seen."""
+    going_on = np.zeros(len(family), dtype=bool)
+    place = {client_id: number for number, client_id in enumerate(view.clients.ids)} | {None: EVERYONE}
+    codes = {
+        SUBJECTS[subject.number]: {name: code for code, name in enumerate(subject.names)}
+        if subject.named
+        else {"": subject.asked[0]}
+        for subject in view.subjects
+    } | {SUBJECTS[VOLUME]: {"": 0}}
+    size = int(family.code.max(initial=0)) + 1
+    on_record = []  # both directions of one question may be: key and sign together
+    for client_id, claim_key in patterns_on_record(past, as_of):
+        parts = parse_claim_key(claim_key)
+        if parts is None or client_id not in place:
+            continue
+        subject, direction, value, against = parts
+        code = codes.get(subject, {}).get(value, size)
+        if code < size:
+            group = 2 * SUBJECTS.index(subject) + AGAINST.index(against)
+            key = ((place[client_id] + 1) * len(GROUPS) + group) * size + code
+            on_record.append(2 * key + (direction == "increasing"))
+    if on_record:
+        rows = np.flatnonzero(np.isin(2 * family.key + (family.z > 0), on_record))
+        part = family.only(rows)
+        going_on[rows] = _likely(part.z, effect_posterior(part.z, part.error, weights[rows]))
+    return going_on
+
+
+def _likely(z: FloatArray, posterior: EffectPosterior) -> BoolArray:
+    likely: BoolArray = (np.abs(z) >= LEAST_Z) & (posterior.same_sign >= LEAST_CONFIDENCE)
+    return likely
+
+
+def _by_group(view: View, family: Family, kept: Mapping[str, Json]) -> FloatArray:
+    """Look up what the model keeps by group for each question, shape (questions, ...)."""
+    group = Groups(tuple(kept)).number(view, family)
+    values: FloatArray = np.array(list(kept.values()), dtype=np.float64)[group]
+    return values
+
+
+def _candidates(view: View, family: Family, model: Mapping[str, Json]) -> tuple[Family, FloatArray, EffectPosterior]:
+    """Keep the questions whose answer is a pattern if it is news or on record; with their groups' weights."""
+    family = family.only(np.abs(family.z) >= LEAST_Z)
+    weights = _by_group(view, family, model["groups"])
+    likely = _likely(family.z, effect_posterior(family.z, family.error, weights))
+    family, weights = family.only(likely), weights[likely]
+    return family, weights, effect_posterior(family.z, family.error, weights)
+
+
 def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:
-    """Write one finding for each reported pattern; see reconcile for how it meets the rows already there."""
+    """
+    Write one finding for each pattern that would go on if it were on record.
+
+    The fact "news" tells which are strong enough to be told for the first time; pattern_record.reconcile, which knows
+    the record, keeps those and what goes on. The check is whether the half set aside shows the sign said, foretold from
+    all leads, by which the pattern was selected (`half_shows`); half_checks selects by one half and foretells the
+    other from it.
+    """
     del rng  # nothing here is simulated
-    two = TwoWindows.of(leads, as_of)
-    family = build_family(leads, as_of, model["pool"])
-    groups = TwoGroups(np.array(model["groups"]))
-    reported = np.flatnonzero(two_sided_p(family.z) <= float(model["largest_p"]))
-    if len(reported) == 0:
+    view = View(leads, as_of)
+    family, _, posterior = _candidates(view, build_family(view, model), model)
+    if len(family) == 0:
         return []
-    posterior = effect_posterior(family.z, groups)
-    halves = _half_checks(leads, as_of, model, groups)
-    affected = _affected(leads, two)
-    n, n_previous = leads.per_client(two.current), leads.per_client(two.previous)
-    points = _Points(leads, two, as_of)
+    largest_p = _by_group(view, family, model["largest_p"])[np.arange(len(family)), _fold(view, family)]
+    news = two_sided_p(family.z) <= largest_p
+    shown = half_shows(view, model, family)
+    n, n_previous = view.n_current, view.leads.per_client(view.window == 0)
+    sizes, sure = _sizes(family, posterior), posterior.same_sign
+    course = Course(view, as_of, family)
     period = local_day(as_of)
     findings = []
-    for h in reported.tolist():
-        c = int(family.client[h])
+    for h, client in enumerate(family.client.tolist()):
+        c = max(client, 0)
         if n[c] == 0:
             continue
-        subject, value, against = family.subject[h], family.value[h], family.against[h]
+        number_of, against = int(family.subject[h]), AGAINST[family.group[h] % 2]
+        subject, value = SUBJECTS[number_of], course.value(h)
         pattern_type = f"{subject}_{'increasing' if family.z[h] > 0 else 'decreasing'}"
-        confidence = float(posterior.same_sign[h])
-        key = (c, subject, value, against)
         content = {
             "pattern_type": pattern_type,
-            "affected_leads": int(n[c]) if value is None else affected.get((subject, c, value), 0),
+            "affected_leads": int(family.carrying[h]),
             "time_period": PERIOD,
-            "data_points": points.of(c, subject, value),
+            "data_points": course.points(h),
             "value": value,
             "against": against,
-            "effect": _effect(family, posterior, h),
+            "effect": sizes[h],
             "first_seen": period,
             "last_seen": period,
+            "status": "new",
+            "carried_from": None,
             "hypotheses_tested": int(model["hypotheses"]),
         }
+        sign = 1 if family.z[h] > 0 else -1
         what = subject if value is None else f"{subject} {value}"
-        past = "the client's own past" if against == OWN_PAST else "the change of all clients"
+        past = "the client's own past" if against == OWN_PAST else "the change of the other clients"
         claim = Claim(
             "effect_sign",
-            confidence,
+            float(sure[h]),
             f"The change of {what} against {past} is real and {pattern_type.rsplit('_', 1)[1]}.",
-            {"sign": 1 if family.z[h] > 0 else -1},
+            {"sign": sign},
         )
-        sign, p = halves.get(key, (0, None))
-        check = Check("split_half", as_of, p, {"sign": sign})
+        check = Check("split_half", as_of, number(float(shown[h])), {"sign": sign})
         findings.append(
             Finding(
-                leads.clients.ids[c],
+                view.clients.ids[c],
                 EVENT_TYPE,
                 content,
                 claim,
@@ -343,119 +225,86 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
                 int(n[c]),
                 int(n_previous[c]),
                 claim_key=":".join((pattern_type, value or "", against)),
+                facts={"news": bool(news[h])},
             )
         )
     return findings
 
 
-def _effect(family: Family, posterior: EffectPosterior, h: int) -> dict[str, Json]:
-    """Shrunken size with its interval, on the scale people read: points of a share, or a ratio of volumes."""
-    mean = posterior.mean[h] * family.error[h]
-    spread = np.sqrt(max(posterior.second_moment[h] - posterior.mean[h] ** 2, 0.0)) * family.error[h]
-    low, high = mean - Z80 * spread, mean + Z80 * spread
-    if family.subject[h] == "volume":
-        interval = interval_json(np.exp(low), np.exp(high))
-        return {"estimate": float(np.exp(mean)), "raw": float(np.exp(family.effect[h])), "interval": interval,
-                "unit": "ratio"}  # fmt: skip
-    return {"estimate": float(mean), "raw": float(family.effect[h]), "interval": interval_json(low, high),
-            "unit": "share"}  # fmt: skip
+def half_checks(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> HalfChecks:
+    """
+    Say of every pattern that one half of the leads makes likely whether the other half changes in the same direction.
+
+    The patterns are those that the first half alone would let go on, the probabilities those of the first half alone
+    (not those in the snapshots, whose patterns all leads selected: `half_shows`); the other half says nothing where it
+    has no change to see (no leads in a window, or exactly the same share).
+    """
+    del rng
+    view = View(leads, as_of)
+    aside = view.leads.half()
+    family, weights, _ = _candidates(view, build_family(view, model, ~aside), model)
+    signs, p = _half_agreement(view, model, family, weights)
+    other = half_answers(view, model, aside, family).raw
+    silent = ~np.isfinite(other) | (other == 0)
+    return HalfChecks(np.maximum(family.client, 0), np.where(silent, np.nan, p), np.sign(other) == signs)
 
 
-def _half_checks(
-    leads: Leads, as_of: datetime, model: Mapping[str, Json], groups: TwoGroups
-) -> dict[tuple[int, str, str | None, str], tuple[int, float]]:
-    """Ask one half of the leads which sign the other half will show: (client, subject, value, against) -> sign, p."""
-    family = build_family(leads, as_of, model["pool"], ~leads.half())
-    agree = probability_half_agrees(family.z, groups)
-    return {
-        (int(family.client[h]), family.subject[h], family.value[h], family.against[h]): (
-            1 if family.effect[h] > 0 else -1,
-            float(agree[h]),
+def half_shows(view: View, model: Mapping[str, Json], family: Family) -> FloatArray:
+    """
+    Say how surely the half set aside shows the sign that all leads show, shape (questions,).
+
+    Patterns are selected by all leads, so one half alone foretells the other too cautiously: it forgets that both
+    together stood out. Given all, nothing needs to be believed of the effect. With halves alike and a correlation r of
+    their noise, x_half - x_all is independent of x_all, and has (1 - r) / (1 + r) of its variance; so the half has the
+    sign of z with probability ndtr(|z| sqrt((1 + r) / (1 - r))), whatever was selected by z.
+
+    NaN where the half set aside has no change to see: it lacks leads, or carriers, in the windows.
+    """
+    half = half_answers(view, model, view.leads.half(), family)
+    # the others' change is the same for both halves, and with it the error of it
+    r = half.of_others + (1 - half.of_others) * half.resemblance
+    shows: FloatArray = ndtr(np.abs(family.z) * np.sqrt((1 + r) / np.maximum(1 - r, 1e-9)))
+    return np.where(np.isfinite(half.raw), shows, np.nan)
+
+
+def _half_agreement(
+    view: View, model: Mapping[str, Json], family: Family, weights: FloatArray
+) -> tuple[IntArray, FloatArray]:
+    """
+    Foretell from the half not set aside which sign the other half will show, and how surely.
+
+    Returns the sign (0 where that half cannot tell) and the probability (NaN there), shape (questions,).
+    """
+    half = half_answers(view, model, ~view.leads.half(), family)
+    told = np.isfinite(half.z) & (half.z != 0)
+    z = np.where(told, half.z, 0.0)
+    agrees = effect_posterior(z, half.error, weights).half_agrees(half.resemblance)
+    return np.sign(z).astype(np.int64), np.where(told, agrees, np.nan)
+
+
+def _sizes(family: Family, posterior: EffectPosterior) -> list[dict[str, Json]]:
+    """
+    Shrunken sizes with their intervals, on the scale people read: points of a share, or a ratio of volumes.
+
+    z is how many standard errors the change stands out by, shrink what part of it is taken for effect, not luck.
+    """
+    # z counts the exact evidence and raw what was seen: so many points are a standard error here
+    unit = np.abs(family.raw) / np.abs(family.z) / family.error
+    mean, ends = posterior.expectation() * unit, posterior.quantiles(LEVELS) * unit[:, None]
+    shrink = np.clip(np.abs(mean / family.raw), 0.01, 1.0)
+    of_volume = family.subject == VOLUME
+    sizes = np.stack([mean, family.raw, ends[:, 0], ends[:, 1]], axis=1)
+    sizes = np.where(of_volume[:, None], np.exp(np.where(of_volume[:, None], sizes, 0.0)), np.clip(sizes, -1, 1))
+    return [
+        {
+            "estimate": estimate,
+            "raw": raw,
+            "interval": interval_json(low, high),
+            "unit": "ratio" if ratio else "share",
+            "z": z,
+            "shrink": part,
+        }
+        for (estimate, raw, low, high), ratio, z, part in zip(
+            sizes.tolist(), of_volume.tolist(), family.z.tolist(), shrink.tolist(), strict=True
         )
-        for h in range(len(family))
-    }
-
-
-def _affected(leads: Leads, two: TwoWindows) -> dict[tuple[str, int, str], int]:
-    """Count the leads of the current window by subject, client and value."""
-    every = np.ones(len(leads), dtype=bool)
-    result: dict[tuple[str, int, str], int] = {}
-    for subject in subjects(leads, two):
-        cells = _cells(leads, subject, two, every)
-        for client, code, count in zip(cells.client.tolist(), cells.code.tolist(), cells.k1.tolist(), strict=True):
-            result[subject.name, client, subject.names[code]] = count
-    return result
-
-
-class _Points:
-    """The weekly course of one client's subject; made for reported patterns only."""
-
-    def __init__(self, leads: Leads, two: TwoWindows, as_of: datetime) -> None:
-        self._two = two
-        self._bounds = np.searchsorted(leads.client, np.arange(len(leads.clients) + 1))
-        self._week = week_of(leads, two.windows.end)
-        self._dates = week_dates(as_of, two.windows.end)
-        self._subjects = {subject.name: subject for subject in subjects(leads, two)}
-
-    def of(self, client: int, subject: str, value: str | None) -> list[dict[str, Json]]:
-        mine = slice(int(self._bounds[client]), int(self._bounds[client + 1]))
-        week, weeks = self._week[mine], len(self._dates)
-        there = self._two.both[mine] & (week >= 0)
-        points: list[dict[str, Json]] = [
-            {"date": day, "leads": count}
-            for day, count in zip(self._dates, np.bincount(week[there], minlength=weeks).tolist(), strict=True)
-        ]
-        if value is None:
-            return points
-        about = self._subjects[subject]
-        code = about.current[mine]
-        known = there & (code >= 0)
-        total = np.bincount(week[known], minlength=weeks)
-        carrying = known & (code == about.names.index(value))
-        share = ratio(np.bincount(week[carrying], minlength=weeks), total)
-        for i, point in enumerate(points):
-            point["share"] = number(share[i])
-        if subject == "urgency":
-            level = np.bincount(week[known], weights=code[known] + 1.0, minlength=weeks)
-            for i, point in enumerate(points):
-                point["avg_urgency"] = level_name(float(ratio(level, total)[i]))
-        return points
-
-
-def reconcile(findings: Sequence[Finding], past: Sequence[Mapping[str, Json]], as_of: datetime) -> list[Finding]:
-    """
-    Fit today's patterns to the rows that earlier runs left: a pattern that goes on keeps its row and first_seen.
-
-    past : client_id, period_key, claim_key, as_of (aware datetime) and last_seen of the pattern rows already there.
-    A return after a full window away, or after a turn of direction, is a new row; a row last seen later than as_of is
-    never touched, and where such a row already covers this day nothing is written.
-    """
-    day = local_day(as_of)
-    rows: dict[tuple[str | None, str], list[Mapping[str, Json]]] = {}
-    for row in past:
-        rows.setdefault((row["client_id"], row["claim_key"]), []).append(row)
-    result = []
-    for finding in findings:
-        own = rows.get((finding.client_id, finding.claim_key), [])
-        if any(row["period_key"] <= day <= row["last_seen"] and row["as_of"] > as_of for row in own):
-            continue
-        earlier = [row for row in own if row["as_of"] <= as_of]
-        turned = [
-            row for row in rows.get((finding.client_id, _opposite(finding.claim_key)), ()) if row["as_of"] < as_of
-        ]
-        first_seen = day
-        if earlier:
-            last = max(earlier, key=lambda row: (row["as_of"], row["period_key"]))
-            away = date.fromisoformat(day) - date.fromisoformat(last["last_seen"])
-            turn = any(row["as_of"] > last["as_of"] for row in turned)
-            if away < timedelta(days=WINDOW_DAYS) and not turn:
-                first_seen = last["period_key"]
-        content = {**finding.content, "first_seen": first_seen, "last_seen": day}
-        result.append(replace(finding, content=content, period_key=first_seen))
-    return result
-
-
-def _opposite(claim_key: str) -> str:
-    pattern_type, rest = claim_key.split(":", 1)
-    subject, direction = pattern_type.rsplit("_", 1)
-    return f"{subject}_{'decreasing' if direction == 'increasing' else 'increasing'}:{rest}"
+    ]
