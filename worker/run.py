@@ -22,6 +22,9 @@ from worker.settings import Settings, warn_about_unknown
 JOBS_COMMAND = "jobs"
 EARLIEST_YEAR = 2000  # the reader takes no older stamp for a date
 ALL = "all"
+WORLDS = (  # worker.simulate.CHANGE_KINDS, without importing numpy for every --help
+    "still", "mostly_still", "small", "sparse", "shifted", "heavy_tails", "common_shock", "bursts", "duplicates"
+)  # fmt: skip
 EPILOG = """\b
 Examples:
   python -m worker.run demo                          see it work, on a server of its own
@@ -323,16 +326,55 @@ def check(as_json: bool) -> int:
               help="Our column is called NAME in the file; repeatable.")  # fmt: skip
 @click.option("--split", type=click.IntRange(min=1), envvar="WORKER_SPLIT", show_envvar=True,
               help="Cut the file's leads into this many clients by a hash.")  # fmt: skip
+@click.option("--world", type=click.Choice(WORLDS), envvar="WORKER_WORLD", show_envvar=True,
+              help="Simulate companies that all change in this way [a few planted changes].")  # fmt: skip
 @click.option("--as-of", envvar="WORKER_AS_OF", show_envvar=True, help="Look back from this date or instant [now].")
-def demo(csv_file: Path | None, mapping: tuple[str, ...], split: int | None, as_of: str | None) -> int:
+def demo(csv_file: Path | None, mapping: tuple[str, ...], split: int | None, world: Any, as_of: str | None) -> int:
     """See it work: simulated companies (or a file of your leads) on a database of its own."""
+    if csv_file is not None and world is not None:
+        raise click.UsageError("--csv and --world exclude each other: the leads are from the file, or simulated")
     settings = replace(_settings(quiet=True), database_url="embedded")
     from worker.demo import run_demo  # noqa: PLC0415
 
     pairs = dict(_pair(text) for text in mapping)
     now = datetime.now(tz=settings.timezone)
     instant = parse_as_of(as_of, settings.timezone, now)
-    return run_demo(settings, now, as_of=instant if as_of else None, csv_file=csv_file, mapping=pairs, split=split)
+    return run_demo(
+        settings, now, as_of=instant if as_of else None, csv_file=csv_file, mapping=pairs, split=split, world=world
+    )
+
+
+@cli.command()
+@click.option("--replicate", is_flag=True, envvar="WORKER_REPLICATE", show_envvar=True,
+              help="Let half of each client's leads foretell the other half, now; writes nothing.")  # fmt: skip
+@click.option("--as-of", envvar="WORKER_AS_OF", show_envvar=True, help="Look back from this date or instant [now].")
+@click.option("--client", "client", multiple=True, envvar="WORKER_CLIENT", show_envvar=True,
+              help="Count only this client's checks; repeatable, or a comma list.")  # fmt: skip
+@click.option("--periods", type=click.IntRange(min=1), default=6, envvar="WORKER_PERIODS", show_envvar=True,
+              help="How many periods of 60 days to go back, as far as there are leads [6].")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, envvar="WORKER_JSON", show_envvar=True,
+              help="Print the tables as one JSON object.")  # fmt: skip
+def accuracy(*, replicate: bool, as_of: str | None, client: tuple[str, ...], periods: int, as_json: bool) -> int:
+    """Say how true the worker's probabilities are on this database."""
+    settings = _settings()
+    if not replicate:
+        raise click.UsageError(
+            "past claims are compared with what became of them by accuracy_review, which this version does not have"
+            " yet; what can be told now, from the leads alone, is told with --replicate"
+        )
+    instant = parse_as_of(as_of, settings.timezone, datetime.now(tz=settings.timezone))
+    wanted = _client_ids(client)
+    from worker.accuracy import replicate as replicate_halves  # noqa: PLC0415 - numpy comes with it
+    from worker.database.pool import open_pool  # noqa: PLC0415
+    from worker.progress import progress_bar  # noqa: PLC0415
+
+    with open_pool(settings) as database, progress_bar() as progress:
+        found = replicate_halves(database, instant, clients=wanted, periods=periods, progress=progress)
+    if as_json:
+        click.echo(json.dumps(found.as_json(), ensure_ascii=False, allow_nan=False))
+    else:
+        click.echo(str(found))
+    return 0
 
 
 def _pair(text: str) -> tuple[str, str]:
