@@ -17,12 +17,11 @@ from datetime import datetime
 
 import numpy as np
 
+from worker.jobs import trends
 from worker.jobs.finding import Check, Claim, Finding, HalfChecks, Json
+from worker.jobs.trends import ENOUGH_CLIENTS, PAST_PERIODS, changes_posterior, learn_beside_half, learn_changes
 from worker.jobs.windows import (
-    ENOUGH_CLIENTS,
-    FEW_CLIENTS,
     LEVEL,
-    PAST_PERIODS,
     PERIOD,
     Period,
     TwoWindows,
@@ -34,21 +33,20 @@ from worker.jobs.windows import (
     serial_correlation,
     top_names,
 )
-from worker.jobs.windows import LOOK_BACK_DAYS as WINDOWS_LOOK_BACK
 from worker.leads import OPEN, Leads
 from worker.statistics import BoolArray, FloatArray, IntArray
-from worker.statistics.change import CLASS_NAMES, ChangePosterior, class_of, posterior_of_change, said_class
+from worker.statistics.change import CLASS_NAMES, ChangePosterior, class_of, said_class
 from worker.statistics.change_likelihood import mean_change_log_likelihood
-from worker.statistics.change_prior import ChangePrior, candidates, change_grid, fit_change_prior, log_score
-from worker.statistics.dependence import design_effect, whole_design_effect
-from worker.statistics.halves import probability_class_seen, shared_noise
+from worker.statistics.change_prior import candidates, change_grid
+from worker.statistics.dependence import design_effect
+from worker.statistics.halves import probability_other_half_shows
 from worker.statistics.shrinkage import NormalPrior, estimate_normal_prior, shrink_means
 from worker.vocabulary import URGENCY_HIGH, URGENCY_UNKNOWN
 
 NAME = "engagement_score"
 EVENT_TYPE = "engagement_score"
 TITLE = "how engaged are this month's leads, from 0 to 100, and is that changing?"
-LOOK_BACK_DAYS: int | None = WINDOWS_LOOK_BACK
+LOOK_BACK_DAYS: int | None = trends.LOOK_BACK_DAYS
 SCHEDULE = "03:00"
 
 PARTS = ("confidence", "urgency", "engaged")
@@ -178,44 +176,36 @@ def _lead_scores(found: Sequence[Period]) -> Iterator[tuple[Leads, BoolArray, Fl
 
 
 def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
-    """
-    Learn the pool's level, the spread between clients and leads, and how much scores change over periods.
-
-    Where clients are few, `of_half` holds the same learned from one half of the leads: with what all leads teach, a
-    check of that half against the other would have seen the answer.
-    """
-    half = leads.only(~leads.half())
-    model = _learn(leads, half, as_of)
-    if len(leads.clients) < FEW_CLIENTS:
-        model["of_half"] = _learn(half, half, as_of)
-    return model
+    """Learn the pool's level, the spread between clients and leads, and how much scores change over periods."""
+    return learn_beside_half(_learn, leads, as_of)
 
 
-def _learn(leads: Leads, half: Leads, as_of: datetime) -> dict[str, Json]:
+def _learn(leads: Leads, as_of: datetime) -> dict[str, Json]:
     present, *past = periods(leads, as_of, PAST_PERIODS)
     correlation = serial_correlation(_lead_scores(every_window_once([present, *past])))
     current, previous, _ = _measure(present.leads, present.two)
     spread = _pool_spread(current, previous, correlation)
     errors = _Errors.of(current, previous, spread, correlation)
     level = estimate_normal_prior(current.mean, errors.squared(current.n, errors.effect_current), DEFAULT_LEVEL)
-    informative = (current.n > 0) & (previous.n > 0)
-    likelihoods = [_log_likelihood(current, previous, errors)[informative]]
+    likelihoods = [_log_likelihood(current, previous, errors)[_informative(current, previous)]]
     for period in past:
         if sum(map(len, likelihoods)) >= ENOUGH_CLIENTS:
             break
         now, before, _ = _measure(period.leads, period.two)
-        both = (now.n > 0) & (before.n > 0)
-        likelihoods.append(_log_likelihood(now, before, _Errors.of(now, before, spread, correlation))[both])
-    prior = fit_change_prior(likelihoods, candidates(GRID, DEAD_BAND))
+        likelihood = _log_likelihood(now, before, _Errors.of(now, before, spread, correlation))
+        likelihoods.append(likelihood[_informative(now, before)])
     return {
         "spread": spread,
         "level": {"mean": level.mean, "variance": level.variance},
         "serial_correlation": correlation.tolist(),
-        "serial_correlation_of_half": serial_correlation(_lead_scores(periods(half, as_of))).tolist(),
-        "prior": prior.as_json(),
-        "learned_from": [len(likelihood) for likelihood in likelihoods],  # clients with both windows, latest first
-        "scores": {"log_score": log_score(likelihoods[0], prior)},
+        "serial_correlation_of_half": serial_correlation(_lead_scores([present]), of_half=True).tolist(),
+        **learn_changes(likelihoods, candidates(GRID, DEAD_BAND)),
     }
+
+
+def _informative(current: Scores, previous: Scores) -> BoolArray:
+    """Mark the clients with leads in both windows."""
+    return (current.n > 0) & (previous.n > 0)
 
 
 def _pool_spread(current: Scores, previous: Scores, correlation: FloatArray) -> float:
@@ -230,9 +220,8 @@ def _pool_spread(current: Scores, previous: Scores, correlation: FloatArray) -> 
 def _posterior(
     current: Scores, previous: Scores, errors: _Errors, leads: Leads, model: Mapping[str, Json]
 ) -> ChangePosterior:
-    counted = leads.clients.pooled & (current.n > 0) & (previous.n > 0) & (leads.clients.ids != (None,))
-    prior = ChangePrior.from_json(model["prior"], GRID)
-    return posterior_of_change(_log_likelihood(current, previous, errors), prior, counted)
+    likelihood = _log_likelihood(current, previous, errors)
+    return changes_posterior(likelihood, _informative(current, previous), leads, model, GRID)
 
 
 def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:
@@ -356,15 +345,13 @@ def _half_check(leads: Leads, two: TwoWindows, model: Mapping[str, Json]) -> tup
     errors = _Errors.of(current, previous, float(model["spread"]), correlation)
     posterior = _posterior(current, previous, errors, leads, model)
     said = said_class(posterior.class_probability)
-    scatter, alike = np.zeros(len(said)), np.zeros(len(said))
-    for new in (fresh, fresh_previous):
-        variance, covariance = shared_noise(2 * new.n, whole_design_effect(design_effect(new.n, correlation)))
-        scatter += variance
-        alike += covariance
-    change = current.mean - previous.mean
-    together = np.where(np.isfinite(change), alike / scatter, 0.0)
-    miss = np.where(np.isfinite(change), change, 0.0)[:, None] - posterior.grid
-    se = np.sqrt(errors.variance * scatter * (1 - together**2))
-    agree = probability_class_seen(posterior, said, posterior.grid + together[:, None] * miss, se)
+    agree = probability_other_half_shows(
+        posterior,
+        said,
+        current.mean - previous.mean,
+        errors.variance,
+        n=(fresh.n, fresh_previous.n),
+        effect=(design_effect(fresh.n, correlation), design_effect(fresh_previous.n, correlation)),
+    )
     seen = class_of(fresh.mean - fresh_previous.mean, DEAD_BAND)
-    return said, seen, np.where((fresh.n > 0) & (fresh_previous.n > 0), agree, np.nan)
+    return said, seen, np.where(_informative(fresh, fresh_previous), agree, np.nan)

@@ -15,12 +15,11 @@ from datetime import datetime
 
 import numpy as np
 
+from worker.jobs import trends
 from worker.jobs.finding import Check, Claim, Finding, HalfChecks, Json
+from worker.jobs.trends import ENOUGH_CLIENTS, PAST_PERIODS, changes_posterior, learn_beside_half, learn_changes
 from worker.jobs.windows import (
-    ENOUGH_CLIENTS,
-    FEW_CLIENTS,
     LEVEL,
-    PAST_PERIODS,
     Period,
     TwoWindows,
     every_window_once,
@@ -33,34 +32,20 @@ from worker.jobs.windows import (
     week_dates,
     weekly_counts,
 )
-from worker.jobs.windows import (
-    LOOK_BACK_DAYS as WINDOWS_LOOK_BACK,
-)
 from worker.leads import Leads
 from worker.statistics import BoolArray, FloatArray, IntArray
-from worker.statistics.change import CLASS_NAMES, ChangePosterior, class_of, posterior_of_change, said_class
+from worker.statistics.change import CLASS_NAMES, ChangePosterior, class_of, said_class
 from worker.statistics.change_likelihood import share_change_log_likelihood
-from worker.statistics.change_prior import (
-    ChangePrior,
-    candidates,
-    change_grid,
-    fit_change_prior,
-    log_score,
-)
-from worker.statistics.dependence import design_effect, whole_design_effect
-from worker.statistics.halves import (
-    EXACT_UP_TO,
-    probability_class_seen,
-    probability_share_class_seen,
-    shared_noise,
-)
+from worker.statistics.change_prior import candidates, change_grid
+from worker.statistics.dependence import design_effect
+from worker.statistics.halves import EXACT_UP_TO, probability_other_half_shows, probability_share_class_seen
 from worker.statistics.shrinkage import estimate_beta_prior
 from worker.vocabulary import URGENCY_HIGH, URGENCY_NAMES, URGENCY_UNKNOWN
 
 NAME = "urgency_trend"
 EVENT_TYPE = "urgency_trend"
 TITLE = "is the share of urgent leads rising, falling or stable?"
-LOOK_BACK_DAYS: int | None = WINDOWS_LOOK_BACK
+LOOK_BACK_DAYS: int | None = trends.LOOK_BACK_DAYS
 SCHEDULE = "03:10"
 
 DEAD_BAND = 0.05
@@ -136,20 +121,11 @@ def _tables(leads: Leads, two: TwoWindows, correlation: FloatArray) -> _Counts:
 
 
 def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
-    """
-    Learn how high shares are, how alike neighbours are, and how much shares change, over clients and periods.
-
-    Where clients are few, `of_half` holds the same learned from one half of the leads: with what all leads teach, a
-    check of that half against the other would have seen the answer.
-    """
-    half = leads.only(~leads.half())
-    model = _learn(leads, half, as_of)
-    if len(leads.clients) < FEW_CLIENTS:
-        model["of_half"] = _learn(half, half, as_of)
-    return model
+    """Learn how high shares are, how alike neighbours are, and how much shares change, over clients and periods."""
+    return learn_beside_half(_learn, leads, as_of)
 
 
-def _learn(leads: Leads, half: Leads, as_of: datetime) -> dict[str, Json]:
+def _learn(leads: Leads, as_of: datetime) -> dict[str, Json]:
     present, *past = periods(leads, as_of, PAST_PERIODS)
     correlation = serial_correlation(_is_high(every_window_once([present, *past])))
     likelihoods: list[FloatArray] = []
@@ -161,21 +137,17 @@ def _learn(leads: Leads, half: Leads, as_of: datetime) -> dict[str, Json]:
         likelihoods.append(counts.log_likelihood(rate, counts.informative))
         if sum(map(len, likelihoods)) >= ENOUGH_CLIENTS:
             break
-    prior = fit_change_prior(likelihoods, candidates(GRID, DEAD_BAND))
     return {
         "rate_prior": list(rate),
         "serial_correlation": correlation.tolist(),
-        "serial_correlation_of_half": serial_correlation(_is_high(periods(half, as_of))).tolist(),
-        "prior": prior.as_json(),
-        "learned_from": [len(likelihood) for likelihood in likelihoods],  # clients with both windows, latest first
-        "scores": {"log_score": log_score(likelihoods[0], prior)},
+        "serial_correlation_of_half": serial_correlation(_is_high([present]), of_half=True).tolist(),
+        **learn_changes(likelihoods, candidates(GRID, DEAD_BAND)),
     }
 
 
 def _posterior(counts: _Counts, leads: Leads, model: Mapping[str, Json]) -> ChangePosterior:
     rate = (float(model["rate_prior"][0]), float(model["rate_prior"][1]))
-    counted = leads.clients.pooled & counts.informative & (leads.clients.ids != (None,))
-    return posterior_of_change(counts.log_likelihood(rate), ChangePrior.from_json(model["prior"], GRID), counted)
+    return changes_posterior(counts.log_likelihood(rate), counts.informative, leads, model, GRID)
 
 
 def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:
@@ -267,13 +239,13 @@ def _half_check(
     p[rows] = probability_share_class_seen(posterior.only(rows), said[rows], worth[0], worth[1], level[rows])
     rows = np.flatnonzero(decidable & ~exact)
     own = ratio(current[:, URGENCY_HIGH], known1) - ratio(previous[:, URGENCY_HIGH], known0)
-    variance1, alike1 = shared_noise(2.0 * n1, whole_design_effect(effect1))
-    variance0, alike0 = shared_noise(2.0 * n0, whole_design_effect(effect0))
-    together = np.where(np.isfinite(own), (alike1 + alike0) / (variance1 + variance0), 0.0)
-    miss = np.where(np.isfinite(own), own, 0.0)[rows, None] - posterior.grid
-    se = np.sqrt(level * (1 - level) * (variance1 + variance0) * (1 - together**2))
-    p[rows] = probability_class_seen(
-        posterior.only(rows), said[rows], posterior.grid + together[rows, None] * miss, se[rows]
+    p[rows] = probability_other_half_shows(
+        posterior.only(rows),
+        said[rows],
+        own[rows],
+        (level * (1 - level))[rows],
+        n=(n1[rows].astype(np.float64), n0[rows].astype(np.float64)),
+        effect=(effect1[rows], effect0[rows]),
     )
     change = ratio(other_current[:, URGENCY_HIGH], n1) - ratio(other_previous[:, URGENCY_HIGH], n0)
     return said, class_of(change, DEAD_BAND), p

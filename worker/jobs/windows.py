@@ -6,18 +6,12 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from worker.leads import DAY, DELETED, WINDOW_DAYS, Leads, Windows, from_microseconds
+from worker.leads import DAY, DELETED, Leads, Windows, from_microseconds
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.dependence import estimate_serial_correlation
 
 LEVEL = 0.80  # coverage that every interval aims for
 N_WEEKS = 8
-PAST_PERIODS = (
-    6  # periods learned from beside the present one: one month of thirty clients says little of how they change
-)
-LOOK_BACK_DAYS = (PAST_PERIODS + 2) * WINDOW_DAYS
-ENOUGH_CLIENTS = 20_000  # pairs of windows; more of them cannot make the learned prior visibly better, only later
-FEW_CLIENTS = 100  # of so few, each one's own leads show in what all of them teach
 ENOUGH_LEADS = 50_000  # to learn how alike neighbours are to within a hundredth
 PERIOD = "last_30_days"
 
@@ -80,17 +74,20 @@ def periods(leads: Leads, as_of: datetime, past: int = 0) -> list[Period]:
     return result
 
 
-def serial_correlation(windows: Iterable[tuple[Leads, BoolArray, FloatArray]]) -> FloatArray:
+def serial_correlation(windows: Iterable[tuple[Leads, BoolArray, FloatArray]], *, of_half: bool = False) -> FloatArray:
     """
     Learn how alike leads are that follow one another, over all clients (worker/statistics/dependence.py).
 
     windows : for each window some leads, which of them arrived in it, shape (leads,), and their values as known at its
         end, shape (leads, parts); leads with a value that is not finite are left out. Latest first: once there are
         ENOUGH_LEADS the older ones are not asked for.
+    of_half : look at the half of the leads that checks start from, and not at all: neighbours there are seldom
+        neighbours in the whole.
     """
     values, cells, n_leads = [], [], 0
     for count, (leads, mask, known) in enumerate(windows):
-        used = np.flatnonzero(mask & np.isfinite(known).all(axis=1))
+        looked_at = mask & ~leads.half() if of_half else mask
+        used = np.flatnonzero(looked_at & np.isfinite(known).all(axis=1))
         if len(used):
             # client and arrival in one number, which sorts several times as fast as two; a window is less than 2^42 us
             since = leads.arrival[used] - leads.arrival[used].min()

@@ -218,20 +218,29 @@ def fit_change_prior(log_likelihoods: Sequence[FloatArray], among: Candidates) -
 
 
 def _log_evidence(log_likelihood: FloatArray, among: Candidates) -> FloatArray:
-    """Sum over clients the log probability of their data under each candidate, shape (still shares, shapes)."""
+    """
+    Sum over clients the log probability of their data under each candidate, shape (still shares, shapes).
+
+    In single precision: sums of logarithms need no more digits.
+    """
     if len(log_likelihood) == 0:
         return np.zeros(among.shape_weights.shape)
-    likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
-    # a few rows at a time: matrix products that large libraries share out over threads round as the threads fall
-    changed = np.empty((len(likelihood), len(among.shapes)), dtype=np.float32)  # sums of logs need no more digits
-    for start in range(0, len(likelihood), BLOCK_ROWS):
-        changed[start : start + BLOCK_ROWS] = likelihood[start : start + BLOCK_ROWS] @ among.shapes.T
-    stayed = likelihood[:, [among.still]].astype(np.float32)
+    changed, stayed = (part.astype(np.float32) for part in _changed_and_stayed(log_likelihood, among))
     result = np.empty(among.shape_weights.shape)
     for i, share in enumerate(STILL_SHARES.astype(np.float32)):
         mixed = share * stayed + (1 - share) * changed + np.float32(TINY)
         result[i] = np.log(mixed, out=mixed).sum(axis=0, dtype=np.float64)
     return result
+
+
+def _changed_and_stayed(log_likelihood: FloatArray, among: Candidates) -> tuple[FloatArray, FloatArray]:
+    """Probability of each client's data, up to a factor, under each shape of change, and under none: (clients, 1)."""
+    likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
+    changed = np.empty((len(likelihood), len(among.shapes)))
+    # a few rows at a time: matrix products that large libraries share out over threads round as the threads fall
+    for start in range(0, len(likelihood), BLOCK_ROWS):
+        changed[start : start + BLOCK_ROWS] = likelihood[start : start + BLOCK_ROWS] @ among.shapes.T
+    return changed, likelihood[:, [among.still]]
 
 
 def _over_centres(evidence: FloatArray, log_prior: FloatArray) -> FloatArray:
@@ -284,10 +293,8 @@ def log_score(log_likelihood: FloatArray, prior: ChangePrior) -> float:
     """
     if len(log_likelihood) == 0:
         return 0.0
-    among = prior.among
-    likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
-    changed, stayed = likelihood @ among.shapes.T, likelihood[:, [among.still]]
-    inverse = np.zeros(len(likelihood))
+    changed, stayed = _changed_and_stayed(log_likelihood, prior.among)
+    inverse = np.zeros(len(stayed))
     for share, weights in zip(STILL_SHARES.tolist(), prior.weights, strict=True):
         here = np.flatnonzero(weights)
         inverse += (weights[here] / (share * stayed + (1 - share) * changed[:, here] + TINY)).sum(axis=1)

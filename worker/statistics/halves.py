@@ -5,6 +5,7 @@ from scipy.special import gammaln, ndtr
 
 from worker.statistics import FloatArray, IntArray
 from worker.statistics.change import ChangePosterior
+from worker.statistics.dependence import whole_design_effect
 
 EXACT_UP_TO = 64  # leads a window of the other half; beyond it the steps of a share are finer than anybody asks for
 EDGES = 1e-9  # a change that equals the dead band is stable
@@ -29,6 +30,40 @@ def probability_class_seen(
     down = ndtr((-posterior.dead_band - expected) / scale)
     not_up = ndtr((posterior.dead_band - expected) / scale)
     return _over_posterior(posterior, said, np.stack([down, not_up - down, 1 - not_up]))
+
+
+def probability_other_half_shows(
+    posterior: ChangePosterior,
+    said: IntArray,
+    change: FloatArray,
+    variance: FloatArray,
+    *,
+    n: tuple[FloatArray, FloatArray],
+    effect: tuple[FloatArray, FloatArray],
+) -> FloatArray:
+    """
+    Predictive probability that the other half's observed change falls in the class that was said, with normal errors.
+
+    The two halves err alike where leads come in bursts: where this half lies beside the true change, the other lies
+    to the same side.
+
+    Parameters
+    ----------
+    said, change : shape (clients,), what this half says, and the change seen in it (NaN: none).
+    variance : shape (clients,), between a client's leads.
+    n, effect : of the current and of the previous window, shape (clients,) each: the other half's leads, above 0, and
+        their design effect.
+    """
+    scatter, alike = np.zeros(len(said)), np.zeros(len(said))
+    for size, of_half in zip(n, effect, strict=True):
+        own, common = shared_noise(2 * size, whole_design_effect(of_half))
+        scatter += own
+        alike += common
+    seen = np.isfinite(change)
+    together = np.where(seen, alike / scatter, 0.0)
+    miss = np.where(seen, change, 0.0)[:, None] - posterior.grid
+    error = np.sqrt(variance * scatter * (1 - together**2))
+    return probability_class_seen(posterior, said, posterior.grid + together[:, None] * miss, error)
 
 
 def probability_share_class_seen(

@@ -1,0 +1,56 @@
+"""What the two trends share: how much is learned from the past, and how a client's change meets what was learned."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from worker.jobs.finding import Json
+from worker.leads import WINDOW_DAYS, Leads
+from worker.statistics import BoolArray, FloatArray
+from worker.statistics.change import ChangePosterior, posterior_of_change
+from worker.statistics.change_prior import Candidates, ChangePrior, fit_change_prior, log_score
+
+PAST_PERIODS = 6  # learned from beside the present one: a month of thirty clients says little of how they change
+LOOK_BACK_DAYS = (PAST_PERIODS + 2) * WINDOW_DAYS
+ENOUGH_CLIENTS = 20_000  # pairs of windows; more of them cannot make the learned prior visibly better, only later
+FEW_CLIENTS = 100  # of so few, each one's own leads show in what all of them teach
+
+
+def learn_beside_half(
+    learn: Callable[[Leads, datetime], dict[str, Json]], leads: Leads, as_of: datetime
+) -> dict[str, Json]:
+    """
+    Give the model that `learn` makes of the leads; where clients are few, with the half's own model as "of_half".
+
+    With what all leads teach, a check of one half of a few clients' leads against the other would have seen the answer.
+    """
+    model = learn(leads, as_of)
+    if len(leads.clients) < FEW_CLIENTS:
+        model["of_half"] = learn(leads.only(~leads.half()), as_of)
+    return model
+
+
+def learn_changes(likelihoods: Sequence[FloatArray], among: Candidates) -> dict[str, Json]:
+    """
+    Learn how much clients change, as the parts of a model that both trends have.
+
+    likelihoods : logarithms by period, latest first, each of shape (clients with leads in both windows, grid).
+    """
+    prior = fit_change_prior(likelihoods, among)
+    return {
+        "prior": prior.as_json(),
+        "learned_from": [len(likelihood) for likelihood in likelihoods],
+        "scores": {"log_score": log_score(likelihoods[0], prior)},
+    }
+
+
+def changes_posterior(
+    log_likelihood: FloatArray, informative: BoolArray, leads: Leads, model: Mapping[str, Json], grid: FloatArray
+) -> ChangePosterior:
+    """
+    Combine each client's likelihood with what learn_changes learned.
+
+    informative : shape (clients,), who has leads in both windows. Of these the pooled ones were learned from; all
+        clients taken as one never were.
+    """
+    counted = leads.clients.pooled & informative & (leads.clients.ids != (None,))
+    return posterior_of_change(log_likelihood, ChangePrior.from_json(model["prior"], grid), counted)
