@@ -377,6 +377,66 @@ def accuracy(*, replicate: bool, as_of: str | None, client: tuple[str, ...], per
     return 0
 
 
+@cli.command()
+@click.option("--from", "first", required=True, envvar="WORKER_FROM", show_envvar=True,
+              help="The first cut-off: the beginning of this day, or an instant.")  # fmt: skip
+@click.option("--to", "last", required=True, envvar="WORKER_TO", show_envvar=True, help="The last cut-off.")
+@click.option("--every", default="1month", envvar="WORKER_EVERY", show_envvar=True,
+              help="From one cut-off to the next: 1d, 7d, 1month ... [1month].")  # fmt: skip
+@click.option("--leads", "leads_file", type=click.Path(path_type=Path, dir_okay=False), envvar="WORKER_LEADS",
+              show_envvar=True, help="Write every open lead's probability and outcome to this CSV file.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, envvar="WORKER_JSON", show_envvar=True,
+              help="Print the figures as one JSON object.")  # fmt: skip
+def backtest(*, first: str, last: str, every: str, leads_file: Path | None, as_json: bool) -> int:
+    """Compare past predictions, from what was known then, with what happened."""
+    settings = _settings()
+    now = datetime.now(tz=settings.timezone)
+    begin, end = (_cut_off(text, settings.timezone, now) for text in (first, last))
+    from worker.backtest import cut_offs_between, run_backtest  # noqa: PLC0415 - numpy comes with it
+    from worker.database.catalogue import read_catalogue  # noqa: PLC0415
+    from worker.database.inspection import ensure_ready, ensure_rows_visible  # noqa: PLC0415
+    from worker.database.pool import open_pool  # noqa: PLC0415
+    from worker.progress import progress_bar  # noqa: PLC0415
+    from worker.reading import read_leads  # noqa: PLC0415
+
+    try:
+        cut_offs = cut_offs_between(begin, end, every)
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from exc
+    with open_pool(settings) as database, progress_bar() as progress:
+        catalogue = database.retrying(read_catalogue, read_only=True)
+        ensure_ready(catalogue)
+        database.retrying(lambda conn: ensure_rows_visible(catalogue, conn), read_only=True)
+        leads, _ = database.retrying(lambda conn: read_leads(conn, catalogue, None), read_only=True)
+        found = run_backtest(leads, cut_offs, now, progress)
+    if leads_file is not None:
+        _write_leads(found, leads_file)
+    click.echo(json.dumps(found.as_json(), ensure_ascii=False, allow_nan=False) if as_json else str(found))
+    return 0
+
+
+def _cut_off(text: str, zone: ZoneInfo, now: datetime) -> datetime:
+    """Read an end of the backtest: a date is its first instant, so that cut-offs fall between two days."""
+    day = _date(text)
+    instant = parse_as_of(text if day is None else f"{text}T00:00:00", zone, now)
+    return instant.astimezone(zone)
+
+
+def _write_leads(found: Any, path: Path) -> None:
+    """Write as_of, client, lead, probability and outcome of every open lead at every cut-off."""
+    import csv  # noqa: PLC0415
+
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("as_of", "client_id", "lead_id", "probability", "converted"))
+            for cut in found.cut_offs:
+                columns = (cut.client_ids, cut.lead_ids, cut.probability.tolist(), cut.converted.tolist())
+                writer.writerows((cut.as_of.isoformat(), *row[:3], int(row[3])) for row in zip(*columns, strict=True))
+    except OSError as exc:
+        raise click.UsageError(f"--leads {path}: {exc.strerror}") from exc
+
+
 def _pair(text: str) -> tuple[str, str]:
     column, equals, name = text.partition("=")
     if not equals or not column.strip() or not name.strip():

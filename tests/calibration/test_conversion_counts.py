@@ -14,9 +14,9 @@ from worker.statistics.hazard import (
     client_totals,
     draw_deviations,
     draw_log_shifts,
-    fit_hazard,
     forecast,
 )
+from worker.statistics.hazard_fit import fit_hazard
 
 SEEDS = 6
 
@@ -37,7 +37,7 @@ def conversion_world(seed, n_clients=300):
     outcome = np.where(end == age, OPEN, np.where(converts < leaves, CONVERTED, EXITED))
     cohort = outcome == OPEN
     later = cohort & (converts <= age + 30) & (converts < leaves)
-    exposure = Exposure(np.zeros(len(client)), end, outcome, source[:, None], client)
+    exposure = Exposure(np.zeros(len(client)), end, outcome, source[:, None], client, np.zeros_like(client))
     return exposure, cohort, np.bincount(client[later], minlength=n_clients)
 
 

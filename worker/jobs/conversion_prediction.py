@@ -1,12 +1,13 @@
 """
 conversion_prediction: how many of a client's open leads will become customers in the next 30 days, and which?
 
-Conversion is a hazard that depends on the age since first contact and on what was known first of the lead (urgency,
-source, intent, confidence score), with a level per client shrunk to the pool (worker/statistics/hazard.py). Open leads
-are censored, not failures; archived, deleted and lost ones leave by competing exits. History counts from the first
-recorded conversion on: before it, wins were not recorded and their absence says nothing. The count's distribution is
-a Poisson-binomial mixed over DRAWS parameter draws; the claim is that the count lies in the range around its rounded
-mean. Limits: leads are independent given their features; a change of pace since the history shows late.
+Conversion is a hazard that depends on the age since first contact, on what is known of the lead
+(worker/jobs/conversion_features.py) and on the pace of the calendar's months, with a level per client shrunk to the
+pool (worker/statistics/hazard.py). Open leads are censored, not failures; archived, deleted and lost ones leave by
+competing exits. History counts from the first recorded conversion on: before it, wins were not recorded and their
+absence says nothing. The count's distribution is a Poisson-binomial mixed over DRAWS parameter draws; the claim is that
+the count lies in the range around its rounded mean. Limits: leads are independent given their features; a pace that
+keeps rising or falling is followed some two months late.
 """
 
 import hashlib
@@ -17,10 +18,19 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.jobs.conversion_features import (
+    Feature,
+    choose_vocabulary,
+    codes_of,
+    find_history_start,
+    lay_out_exposure,
+    lead_features,
+    month_gaps,
+)
 from worker.jobs.finding import Check, Claim, Finding, Json
 from worker.jobs.windows import LEVEL, interval_json, top_names
 from worker.leads import DAY, OPEN, WINDOW_DAYS, Leads, to_microseconds
-from worker.lifecycle import Episode, age_days, conversion_episodes, observe
+from worker.lifecycle import age_days, conversion_episodes
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.counts import claim_range, count_interval, mixed_cdf
 from worker.statistics.hazard import (
@@ -31,11 +41,10 @@ from worker.statistics.hazard import (
     draw_deviations,
     draw_log_shifts,
     expected_share_within,
-    fit_hazard,
     forecast,
-    mask_exposure,
 )
-from worker.vocabulary import TAG_FOLLOW_UP, URGENCY_HIGH, URGENCY_NAMES, URGENCY_UNKNOWN
+from worker.statistics.hazard_fit import fit_hazard
+from worker.vocabulary import TAG_FOLLOW_UP, URGENCY_HIGH, URGENCY_UNKNOWN
 
 NAME = "conversion_prediction"
 EVENT_TYPE = "conversion_prediction"
@@ -44,71 +53,8 @@ LOOK_BACK_DAYS: int | None = None
 SCHEDULE = "03:40"
 
 DRAWS = 64
-HISTORY_DAYS = 730  # older behaviour is another business
-MOST_SOURCES, MOST_INTENTS = 12, 8  # the rest share one level
-CONFIDENCE_EDGES = (0.5, 0.7, 0.9)  # the product's own bands
 TOP_LEADS = 10
 STALE_DAYS, YOUNG_DAYS = 90, 7
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One known-first attribute of a lead: a level for each lead, level 0 being "not known"."""
-
-    name: str
-    levels: tuple[str, ...]
-    codes: IntArray
-
-
-def _most_frequent(codes: IntArray, names: tuple[str, ...], limit: int) -> list[str]:
-    counts = np.bincount(codes[codes >= 0], minlength=len(names))
-    best = sorted(range(len(names)), key=lambda code: (-counts[code], names[code]))[:limit]
-    return sorted(names[code] for code in best if counts[code] > 0)
-
-
-def _named_codes(codes: IntArray, names: tuple[str, ...], known: list[str]) -> IntArray:
-    """Levels of a feature with open vocabulary: 0 not known, 1 another name, 2 + i the i-th known name."""
-    place = {name: 2 + i for i, name in enumerate(known)}
-    table = np.array([place.get(name, 1) for name in names] + [0], dtype=np.int64)
-    return table[codes]  # code -1, not known, takes the last entry
-
-
-def _features(leads: Leads, vocabulary: Mapping[str, Json], before: int) -> list[Feature]:
-    n = len(leads)
-    urgency = leads.urgency.first_before(before, n, URGENCY_UNKNOWN).astype(np.int64) + 1
-    confidence = leads.confidence.first_before(before, n, np.nan)
-    band = np.where(np.isfinite(confidence), np.searchsorted(CONFIDENCE_EDGES, confidence, side="right") + 1, 0)
-    sources, intents = list(vocabulary["source"]), list(vocabulary["intent"])
-    intent = leads.intent_at(before)
-    return [
-        Feature("urgency", ("unknown", *URGENCY_NAMES), urgency),
-        Feature("confidence", ("unknown", "< 0.50", "0.50-0.69", "0.70-0.89", ">= 0.90"), band.astype(np.int64)),
-        Feature("source", ("unknown", "other", *sources), _named_codes(leads.source, leads.source_names, sources)),
-        Feature("intent", ("unknown", "other", *intents), _named_codes(intent, leads.intent_names, intents)),
-    ]
-
-
-def _exposure(leads: Leads, features: list[Feature], episodes: list[Episode], *, as_of: int, start: int) -> Exposure:
-    """Lay out each lead's time under observation since `start`; leads that ended before it were never seen."""
-    followed = observe(leads, episodes, as_of)
-    dated = leads.arrival < as_of
-    arrival = np.where(dated, leads.arrival, as_of)
-    entry = np.maximum(arrival, start)
-    outcome = np.where(followed.end < start, 0, followed.outcome)
-    exposure = Exposure(
-        entry_age=(entry - arrival) / DAY,
-        exit_age=np.maximum((followed.end - arrival) / DAY, 0.0),
-        outcome=outcome,
-        features=np.stack([feature.codes for feature in features], axis=1),
-        client=leads.owner,  # a client's level is its own in the pool too
-    )
-    return mask_exposure(exposure, dated & (followed.end >= start))
-
-
-def _history_start(episodes: list[Episode], as_of: int) -> int:
-    """Find where history begins: the first recorded conversion, at most HISTORY_DAYS ago."""
-    oldest = as_of - HISTORY_DAYS * DAY
-    return max(oldest, min((e.start if e.start is not None else e.known_by for e in episodes), default=oldest))
 
 
 def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
@@ -116,14 +62,15 @@ def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
     end = to_microseconds(as_of)
     arrived = leads.only(leads.arrival < end)
     episodes = conversion_episodes(arrived, end)
-    start = _history_start(episodes, end)
-    vocabulary = {
-        "source": _most_frequent(arrived.source, arrived.source_names, MOST_SOURCES),
-        "intent": _most_frequent(arrived.intent_at(end), arrived.intent_names, MOST_INTENTS),
-    }
-    features = _features(arrived, vocabulary, end)
-    exposure = _exposure(arrived, features, episodes, as_of=end, start=start)
-    model = fit_hazard(exposure, [len(feature.levels) for feature in features])
+    start = find_history_start(episodes, end)
+    vocabulary = choose_vocabulary(arrived, end)
+    features = lead_features(arrived, vocabulary, end)
+    exposure = lay_out_exposure(arrived, vocabulary, episodes, as_of=end, start=start)
+    model = fit_hazard(
+        exposure,
+        [len(feature.levels) for feature in features],
+        month_gaps(start, end),
+    )
     first = int(arrived.arrival.min()) if len(arrived) else end
     return {
         "vocabulary": vocabulary,
@@ -135,6 +82,7 @@ def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
         "coefficients": model.coefficients.tolist(),
         "covariance": model.covariance.tolist(),
         "centre": model.centre.tolist(),
+        "periods": model.periods.tolist(),
         "exit_hazard": model.exit_hazard.tolist(),
         "client_shape": model.client_shape,
     }
@@ -146,6 +94,7 @@ def _hazard(model: Mapping[str, Json]) -> HazardModel:
         coefficients=np.array(model["coefficients"]),
         covariance=np.array(model["covariance"]),
         centre=np.array(model["centre"]),
+        periods=np.array(model["periods"]),
         exit_hazard=np.array(model["exit_hazard"]),
         client_shape=float(model["client_shape"]),
         n_events=int(model["conversions"]),
@@ -153,63 +102,104 @@ def _hazard(model: Mapping[str, Json]) -> HazardModel:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What is expected of the leads open at an instant; arrays by lead of the cohort or by client."""
+
+    cohort: Leads
+    is_open: BoolArray  # which of the leads that had arrived the cohort is
+    age: FloatArray  # (cohort,) days since first contact
+    features: list[Feature]
+    codes: IntArray  # (cohort, features)
+    multiplier: FloatArray  # (owners,) each client's own level
+    probability: FloatArray  # (cohort,) of converting within the window: they add up to the expected count
+    mean: FloatArray  # (clients,) expected count
+    centre: FloatArray  # (clients,) the mean rounded, and the range claimed around it
+    low: FloatArray
+    high: FloatArray
+    claim: FloatArray  # (clients,) probability of that range
+    interval_low: FloatArray  # (clients,) the count's interval at LEVEL
+    interval_high: FloatArray
+    new_arrivals: list[dict[str, Json]]  # by client
+
+
+def predict(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> Prediction:
+    """Say of every lead open at as_of, and of every client's count, what the coming window is expected to bring."""
+    end = to_microseconds(as_of)
+    hazard = _hazard(model)
+    arrived = leads.only(leads.arrival < end)
+    features = lead_features(arrived, model["vocabulary"], end)
+    episodes = conversion_episodes(arrived, end)
+    exposure = lay_out_exposure(arrived, model["vocabulary"], episodes, as_of=end, start=int(model["history_from"]))
+    is_open = arrived.state_at(end) == OPEN
+    deviations = draw_deviations(hazard, DRAWS, rng)
+    levels = _levels(hazard, exposure, arrived, rng)
+    cohort, codes = arrived.only(is_open), codes_of(features)[is_open]
+    age = age_days(cohort, end)
+    outlook = forecast(hazard, age, codes, levels.multiplier[cohort.owner])
+    counts = _count_draws(outlook, cohort, draw_log_shifts(hazard, outlook, codes, deviations), levels)
+    means, squares = counts.means, counts.squares
+    mean = means.mean(axis=1)
+    centre, low, high = claim_range(mean)
+    interval_low, interval_high = count_interval(means, squares, LEVEL)
+    return Prediction(
+        cohort=cohort,
+        is_open=is_open,
+        age=age,
+        features=features,
+        codes=codes,
+        multiplier=levels.multiplier,
+        probability=counts.probability,
+        mean=mean,
+        centre=centre,
+        low=low,
+        high=high,
+        claim=np.clip(mixed_cdf(high, means, squares) - mixed_cdf(low - 1, means, squares), 0.0, 1.0),
+        interval_low=interval_low,
+        interval_high=interval_high,
+        new_arrivals=_new_arrivals(arrived, hazard, end, levels.multiplier),
+    )
+
+
 def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:
     """Write one finding for each client with an open lead at as_of."""
     end = to_microseconds(as_of)
     hazard = _hazard(model)
-    arrived = leads.only(leads.arrival < end)
-    features = _features(arrived, model["vocabulary"], end)
-    codes = np.stack([feature.codes for feature in features], axis=1)
-    episodes = conversion_episodes(arrived, end)
-    exposure = _exposure(arrived, features, episodes, as_of=end, start=int(model["history_from"]))
-    is_open = arrived.state_at(end) == OPEN
-    deviations = draw_deviations(hazard, DRAWS, rng)
-    levels = _levels(hazard, exposure, arrived, rng)
-
-    cohort = arrived.only(is_open)
-    cohort_codes = codes[is_open]
-    age = age_days(cohort, end)
-    outlook = forecast(hazard, age, cohort_codes, levels.multiplier[cohort.owner])
-    shifts = draw_log_shifts(hazard, outlook, cohort_codes, deviations)
-    counts = _count_draws(outlook, cohort, shifts, levels)
-    means, squares = counts.means, counts.squares
-    mean = means.mean(axis=1)
-    m, low, high = claim_range(mean)
-    probability = mixed_cdf(high, means, squares) - mixed_cdf(low - 1, means, squares)
-    interval_low, interval_high = count_interval(means, squares, LEVEL)
-    arrivals = _new_arrivals(arrived, hazard, end, levels.multiplier)
+    found = predict(leads, model, as_of, rng)
+    cohort = found.cohort
     size = cohort.per_client(np.ones(len(cohort), dtype=bool))
-    facts = _facts(cohort, age, end)
+    facts = _facts(cohort, found.age, end)
     based_on = _based_on(model)
     bounds = np.searchsorted(cohort.client, np.arange(len(leads.clients) + 1))
-    order = np.lexsort((-counts.probability, cohort.client))  # stable: ties stay in the order of the ids
+    order = np.lexsort((-found.probability, cohort.client))  # stable: ties stay in the order of the ids
     findings = []
     for c in np.flatnonzero(size > 0).tolist():
         mine = slice(bounds[c], bounds[c + 1])
         best = order[mine][:TOP_LEADS]
         content = {
-            "predicted_conversions": int(m[c]),
+            "predicted_conversions": int(found.centre[c]),
             "prediction_window": "next_30_days",
             "high_value_leads": [
                 {
                     "lead_id": str(cohort.id[i]),
-                    "probability": float(counts.probability[i]),
+                    "probability": float(found.probability[i]),
                     "estimated_value": None,  # nothing in this schema records what a conversion was worth
-                    "reasons": _reasons(hazard, features, cohort_codes[i], float(levels.multiplier[cohort.owner[i]])),
+                    "reasons": _reasons(hazard, found, i),
                 }
                 for i in best
             ],
-            "expected_conversions": float(mean[c]),
-            "interval": interval_json(interval_low[c], interval_high[c]),
+            "expected_conversions": float(found.mean[c]),
+            "interval": interval_json(found.interval_low[c], found.interval_high[c]),
             "cohort": {"size": int(size[c]), "hash": _digest(cohort.id[mine])},
             "based_on": based_on,
-            "new_arrivals": arrivals[c],
+            "new_arrivals": found.new_arrivals[c],
         }
         claim = Claim(
             "count_in_range",
-            float(np.clip(probability[c], 0.0, 1.0)),
-            f"Of the {size[c]} leads open at as_of, {low[c]:.0f} to {high[c]:.0f} convert in the next 30 days.",
-            {"low": int(low[c]), "high": int(high[c])},
+            float(found.claim[c]),
+            f"Of the {size[c]} leads open at as_of, {found.low[c]:.0f} to {found.high[c]:.0f}"
+            " convert in the next 30 days.",
+            {"low": int(found.low[c]), "high": int(found.high[c])},
         )
         check = Check("outcome", as_of.astimezone(UTC) + timedelta(days=WINDOW_DAYS), claim.probability)
         findings.append(Finding(leads.clients.ids[c], EVENT_TYPE, content, claim, check, int(size[c]), facts=facts[c]))
@@ -286,15 +276,16 @@ def _new_arrivals(arrived: Leads, hazard: HazardModel, end: int, multiplier: Flo
     return [{"expected": float(expected[c]), "interval": interval_json(low[c], high[c])} for c in range(len(expected))]
 
 
-def _reasons(hazard: HazardModel, features: list[Feature], codes: IntArray, multiplier: float) -> list[dict[str, Json]]:
+def _reasons(hazard: HazardModel, found: Prediction, i: int) -> list[dict[str, Json]]:
     """Say what moves a lead's log hazard away from the average lead's beyond its noise, largest first."""
     reasons: list[dict[str, Json]] = []
-    for j, feature in enumerate(features):
-        place = hazard.offset(j) + int(codes[j])
+    for j, feature in enumerate(found.features):
+        code = int(found.codes[i, j])
+        place = hazard.offset(j) + code
         effect = float(hazard.coefficients[place] - hazard.centre[j])
         if abs(effect) > float(np.sqrt(hazard.covariance[place, place])):
-            reasons.append({"reason": feature.name, "value": feature.levels[int(codes[j])], "log_hazard": effect})
-    level = float(np.log(multiplier))
+            reasons.append({"reason": feature.name, "value": feature.levels[code], "log_hazard": effect})
+    level = float(np.log(found.multiplier[found.cohort.owner[i]]))
     if abs(level) > float(1 / np.sqrt(hazard.client_shape)):
         reasons.append({"reason": "client", "value": None, "log_hazard": level})
     return sorted(reasons, key=lambda reason: (-abs(reason["log_hazard"]), reason["reason"]))

@@ -2,31 +2,32 @@
 When do leads convert, if at all: a discrete-time hazard in which open leads are censored and other exits compete.
 
 A lead is at risk from its arrival until it converts, leaves otherwise (archived, deleted, lost) or the data end. In
-each bin of age the conversion hazard is constant; its logarithm is a sum over the bin and the lead's features
-(piecewise exponential model, Friedman 1982; it equals a Poisson regression on grouped exposure). A client's own level
-multiplies it, shrunk by a gamma prior (Clayton 1978). A fraction that never converts shows as a hazard that dies out.
+each bin of age the conversion hazard is constant; its logarithm is a sum over the bin, the period of the calendar and
+the lead's features (piecewise exponential model, Friedman 1982; worker/statistics/hazard_fit.py learns it). A client's
+own level multiplies it, shrunk by a gamma prior (Clayton 1978). A fraction that never converts shows as a hazard that
+dies out.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.special import gammaln
 
 from worker.statistics import BoolArray, FloatArray, IntArray
 
-AGE_EDGES = np.array([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730, 1e6])  # days
+AGE_EDGES = np.array(
+    [0, 1, 2, 3, 4, 5, 7, 9, 11, 14, 17, 20, 24, 28, 33, 39, 46, 54, 63, 74, 87, 102, 120, 141, 166, 195, 230, 270, 365,
+     540, 730, 1e6]
+)  # days  # fmt: skip
+AGE_MIDDLES = np.append((AGE_EDGES[:-2] + AGE_EDGES[1:-1]) / 2, 1000.0)
+AGE_KNOTS = np.array([0.5, 1.5, 2.5, 4, 6, 8, 11, 15, 20, 27, 36, 49, 66, 90, 120, 165, 220, 300, 400, 600])  # days
 N_BINS = len(AGE_EDGES) - 1
 OPEN, CONVERTED, EXITED = 0, 1, 2
-PRIOR_SD = 1.0  # of each coefficient, on the log scale
 DEFAULT_LEADS = 10.0  # the default curve counts as this many leads followed to the end
 DEFAULT_CONVERTING = 0.10  # of them convert,
 DEFAULT_SHAPE, DEFAULT_SCALE = 0.7, 20.0  # after a Weibull delay (days); a common order of magnitude in sales funnels
-LEAST_DAYS = 0.25  # under observation, for each conversion
 DEFAULT_EXIT_RATE = 0.001  # other exits a day
-CLIENT_SHAPES = np.exp(np.linspace(np.log(0.5), np.log(200.0), 40))
-DEFAULT_CLIENT_SHAPE, CLIENT_SHAPE_SD = 3.0, 2.0  # clients' levels differ by some 60%; deviation on the log scale
 HORIZON_DAYS = 30
 
 
@@ -39,6 +40,7 @@ class Exposure:
     outcome: IntArray  # OPEN, CONVERTED or EXITED, at exit_age
     features: IntArray  # (leads, features), level codes
     client: IntArray
+    period: IntArray  # of the calendar, 0 is the latest: a lead has a row for each in which it was under observation
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class HazardModel:
     coefficients: FloatArray
     covariance: FloatArray
     centre: FloatArray  # mean coefficient of each feature over the exposure: what an average lead has
+    periods: FloatArray  # log pace of each period beside the latest one, which is 0
     exit_hazard: FloatArray  # per day, by age bin
     client_shape: float  # of the gamma prior of the clients' multipliers
     n_events: int
@@ -81,81 +84,10 @@ def bin_of_age(age: FloatArray) -> IntArray:
     return bins
 
 
-def fit_hazard(exposure: Exposure, levels: Sequence[int]) -> HazardModel:
-    """
-    Fit the model on grouped exposure: one row per age bin and combination of features, however many leads.
-
-    With no event at all the default curve alone speaks, and its width says so. Assumes that leads convert
-    independently given their features; the spread of clients' own levels is estimated afterwards, from client_totals.
-    """
-    from sklearn.linear_model import PoissonRegressor  # noqa: PLC0415 - a second of import, for this job only
-
-    levels = tuple(levels)
-    n = len(exposure.client)
-    shape = (*levels, N_BINS)
-    cells = int(np.prod(levels)) if levels else 1
-    cell = np.ravel_multi_index(tuple(exposure.features.T), levels) if levels and n else np.zeros(n, dtype=np.int64)
-    days: FloatArray = np.stack([np.bincount(cell, weights=d, minlength=cells) for d in days_by_bin(exposure)], axis=1)
-    last = bin_of_age(np.maximum(exposure.exit_age - 1e-9, 0.0))
-    converted = exposure.outcome == CONVERTED
-    events = np.bincount((cell * N_BINS + last)[converted], minlength=cells * N_BINS).astype(float)
-    # stamps are not to be trusted to the second: leads that converted at first sight must not make a rate without bound
-    total_days = np.maximum(days.ravel(), LEAST_DAYS * events)
-    used = np.flatnonzero(total_days > 0)
-    codes: IntArray = np.array(np.unravel_index(used, shape), dtype=np.int64)  # (features + 1, rows), age bin last
-
-    default_events, default_days = default_curve()
-    width = 1 + N_BINS + sum(levels)
-    design = np.zeros((len(used) + N_BINS, width))
-    design[:, 0] = 1
-    rows = np.arange(len(used))
-    design[rows, 1 + codes[-1]] = 1
-    start = 1 + N_BINS
-    for feature, size in enumerate(levels):
-        design[rows, start + codes[feature]] = 1
-        start += size
-    design[len(used) + np.arange(N_BINS), 1 + np.arange(N_BINS)] = 1
-    all_days = np.concatenate([total_days[used], default_days])
-    all_events = np.concatenate([events[used], default_events])
-
-    # sklearn divides the likelihood by the total weight: dividing the penalty too leaves a normal prior of PRIOR_SD.
-    regressor = PoissonRegressor(
-        alpha=1 / PRIOR_SD**2 / all_days.sum(), fit_intercept=True, solver="newton-cholesky", tol=1e-10, max_iter=300
-    )
-    # A first Newton step may overshoot to an infinite rate; the line search then sees an infinite loss and halves it.
-    with np.errstate(over="ignore", invalid="ignore"):
-        regressor.fit(design[:, 1:], all_events / all_days, sample_weight=all_days)
-    coefficients = np.concatenate([[regressor.intercept_], regressor.coef_])
-    expected = all_days * np.exp(design @ coefficients)
-    information = (design * expected[:, None]).T @ design + np.eye(width) / PRIOR_SD**2
-    information[0, 0] -= 1 / PRIOR_SD**2  # the intercept has no penalty
-
-    exit_bin = np.bincount(last[exposure.outcome == EXITED], minlength=N_BINS).astype(float)
-    exit_hazard = (exit_bin + DEFAULT_EXIT_RATE * default_days) / (days.sum(axis=0) + default_days)
-
-    model = HazardModel(
-        levels=levels,
-        coefficients=coefficients,
-        covariance=np.linalg.inv(information),
-        centre=_centres(coefficients, levels, codes, total_days[used]),
-        exit_hazard=exit_hazard,
-        client_shape=DEFAULT_CLIENT_SHAPE,
-        n_events=int(converted.sum()),
-        n_leads=n,
-    )
-    observed, predicted = client_totals(model, exposure, int(exposure.client.max(initial=-1)) + 1)
-    return replace(model, client_shape=_client_shape(observed, predicted))
-
-
-def _centres(coefficients: FloatArray, levels: tuple[int, ...], codes: IntArray, days: FloatArray) -> FloatArray:
-    centres = np.zeros(len(levels))
-    start = 1 + N_BINS
-    for feature, size in enumerate(levels):
-        if days.sum() > 0:
-            share = np.bincount(codes[feature], weights=days, minlength=size) / days.sum()
-            centres[feature] = (share * coefficients[start : start + size]).sum()
-        start += size
-    return centres
+def hazard_at(model: HazardModel, age: FloatArray) -> FloatArray:
+    """Conversion hazard a day of an average lead of no particular features, its logarithm linear between the bins."""
+    hazard: FloatArray = np.exp(np.interp(age, AGE_MIDDLES, model.coefficients[0] + model.coefficients[1 : 1 + N_BINS]))
+    return hazard
 
 
 def feature_effect(model: HazardModel, features: IntArray) -> FloatArray:
@@ -172,23 +104,11 @@ def client_totals(model: HazardModel, exposure: Exposure, n_clients: int) -> tup
     cumulative = np.zeros(len(exposure.client))
     for hazard, days in zip(baseline, days_by_bin(exposure), strict=True):
         cumulative += hazard * days
-    expected = cumulative * np.exp(feature_effect(model, exposure.features))
+    expected = cumulative * np.exp(feature_effect(model, exposure.features) + model.periods[exposure.period])
     converted = exposure.client[exposure.outcome == CONVERTED]
     observed: FloatArray = np.bincount(converted, minlength=n_clients).astype(float)
     predicted: FloatArray = np.bincount(exposure.client, weights=expected, minlength=n_clients).astype(float)
     return observed, predicted
-
-
-def _client_shape(observed: FloatArray, expected: FloatArray) -> float:
-    """Estimate the gamma shape of the clients' levels by maximum likelihood on a grid, drawn weakly to the default."""
-    seen = expected > 0
-    o, e = observed[seen], expected[seen]
-    if len(o) < 3:  # one or two clients cannot say how much clients differ
-        return DEFAULT_CLIENT_SHAPE
-    a = CLIENT_SHAPES[:, None]
-    log_likelihood = (gammaln(a + o) - gammaln(a) + a * np.log(a) - (a + o) * np.log(a + e)).sum(axis=1)
-    log_prior = -0.5 * (np.log(CLIENT_SHAPES / DEFAULT_CLIENT_SHAPE) / CLIENT_SHAPE_SD) ** 2
-    return float(CLIENT_SHAPES[int(np.argmax(log_likelihood + log_prior))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +126,10 @@ def forecast(
     Probability that each open lead converts in the coming `horizon` days, other exits competing.
 
     age : days since first contact, shape (leads,); multiplier : of the lead's client, shape (leads,).
-    Cumulative incidence by daily steps (Fine & Gray 1999 for the notion): S shrinks by both hazards.
+    Cumulative incidence by daily steps (Fine & Gray 1999 for the notion): S shrinks by both hazards. Open leads crowd
+    at other ages of a bin than those that were followed through it, so that a hazard constant in the bin would be too
+    high for them where it falls steeply.
     """
-    baseline = np.exp(model.coefficients[0] + model.coefficients[1 : 1 + N_BINS])
     own = np.exp(feature_effect(model, features)) * multiplier
     staying = np.ones(len(age))
     probability = np.zeros(len(age))
@@ -216,7 +137,7 @@ def forecast(
     rows = np.arange(len(age))
     for day in range(horizon):
         bins = bin_of_age(age + day + 0.5)
-        convert = baseline[bins] * own
+        convert = hazard_at(model, age + day + 0.5) * own
         both = convert + model.exit_hazard[bins]
         leaving = staying * -np.expm1(-both)
         gain = leaving * convert / both
@@ -232,11 +153,13 @@ def draw_log_shifts(model: HazardModel, outlook: Forecast, features: IntArray, d
 
     deviations : shape (draws, coefficients), drawn by draw_deviations.
     """
-    shifts = np.repeat(deviations[:, 0][None, :], len(features), axis=0)
+    by_coefficient = np.ascontiguousarray(deviations.T)
+    shifts = np.repeat(by_coefficient[:1], len(features), axis=0)
     for age_bin in range(N_BINS):  # written out: a matrix product would round differently for other row counts
-        shifts += outlook.risk_share[:, age_bin, None] * deviations[None, :, 1 + age_bin]
+        here = np.flatnonzero(outlook.risk_share[:, age_bin])
+        shifts[here] += outlook.risk_share[here, age_bin, None] * by_coefficient[1 + age_bin]
     for feature in range(len(model.levels)):
-        shifts += deviations[:, model.offset(feature) + features[:, feature]].T
+        shifts += by_coefficient[model.offset(feature) + features[:, feature]]
     return shifts
 
 
@@ -254,19 +177,24 @@ def expected_share_within(model: HazardModel, effect: float, multiplier: FloatAr
 
     effect : log hazard of an average lead's features; multiplier : shape (clients,).
     """
-    baseline = np.exp(model.coefficients[0] + model.coefficients[1 : 1 + N_BINS] + effect)
+    baseline = hazard_at(model, np.arange(days, dtype=np.float64) + 0.5) * np.exp(effect)
     staying = np.ones(len(multiplier))
     incidence = np.zeros(len(multiplier))
     total = np.zeros(len(multiplier))
     for day in range(days):
         age_bin = int(bin_of_age(np.array([day + 0.5]))[0])
-        convert = baseline[age_bin] * multiplier
+        convert = baseline[day] * multiplier
         both = convert + model.exit_hazard[age_bin]
         leaving = staying * -np.expm1(-both)
         total += incidence + leaving * convert / both / 2
         incidence = incidence + leaving * convert / both
         staying = staying - leaving
     return total / days
+
+
+def join_exposures(parts: Sequence[Exposure]) -> Exposure:
+    """Put the rows of several together; at least one."""
+    return Exposure(*(np.concatenate([getattr(part, name) for part in parts]) for name in Exposure.__slots__))
 
 
 def mask_exposure(exposure: Exposure, keep: BoolArray) -> Exposure:
@@ -277,4 +205,5 @@ def mask_exposure(exposure: Exposure, keep: BoolArray) -> Exposure:
         exposure.outcome[keep],
         exposure.features[keep],
         exposure.client[keep],
+        exposure.period[keep],
     )

@@ -1,0 +1,191 @@
+"""
+What conversion_prediction knows of a lead at an instant, and the time under observation that its history is made of.
+
+A lead's history has a row for each period of the calendar in which it was under observation. What changes of it
+(touches) is taken as it stood when the row began, so that the past is learned from as a forecast will know it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from worker.jobs.finding import Json
+from worker.leads import DAY, WINDOW_DAYS, Leads
+from worker.lifecycle import Episode, observe
+from worker.statistics import FloatArray, IntArray
+from worker.statistics.hazard import Exposure, join_exposures
+from worker.vocabulary import TONE_UNKNOWN, TONES, URGENCY_NAMES, URGENCY_UNKNOWN
+
+HISTORY_DAYS = 730  # older behaviour is another business
+MOST_SOURCES, MOST_INTENTS, MOST_INDUSTRIES = 20, 40, 12  # the rest share one level
+PERIOD_EDGES = (0, 30, 60, 90, 180, 365, HISTORY_DAYS)  # days before as_of: the pace of one may differ from the next
+STAGE_EDGES = (30.0, 90.0)  # days since first contact
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+TOUCH_EDGES = (1, 2, 4)  # touches beyond the first contact
+RECENCY_EDGES = (3.0, 10.0, 30.0, 90.0)  # days since the last of them
+CONFIDENCE_EDGES = (0.5, 0.7, 0.9)  # the product's own bands
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One known-first attribute of a lead: a level for each lead, level 0 being "not known"."""
+
+    name: str
+    levels: tuple[str, ...]
+    codes: IntArray
+
+
+def _most_frequent(codes: IntArray, names: tuple[str, ...], limit: int) -> list[str]:
+    counts = np.bincount(codes[codes >= 0], minlength=len(names))
+    best = sorted(range(len(names)), key=lambda code: (-counts[code], names[code]))[:limit]
+    return sorted(names[code] for code in best if counts[code] > 0)
+
+
+def _named_codes(codes: IntArray, names: tuple[str, ...], known: list[str]) -> IntArray:
+    """Levels of a feature with open vocabulary: 0 not known, 1 another name, 2 + i the i-th known name."""
+    place = {name: 2 + i for i, name in enumerate(known)}
+    table = np.array([place.get(name, 1) for name in names] + [0], dtype=np.int64)
+    return table[codes]  # code -1, not known, takes the last entry
+
+
+def choose_vocabulary(leads: Leads, before: int) -> dict[str, Json]:
+    """Choose the names that get a level of their own, from what was known before an instant."""
+    return {
+        "source": _most_frequent(leads.source, leads.source_names, MOST_SOURCES),
+        "intent": _most_frequent(leads.intent_at(before), leads.intent_names, MOST_INTENTS),
+        "industry": _most_frequent(*_industries(leads), MOST_INDUSTRIES),
+    }
+
+
+def _fixed_features(leads: Leads, vocabulary: Mapping[str, Json], before: int) -> list[Feature]:
+    """Code what was known first of each lead, and when it came."""
+    n = len(leads)
+    urgency = leads.urgency.first_before(before, n, URGENCY_UNKNOWN).astype(np.int64) + 1
+    tone = leads.tone.first_before(before, n, TONE_UNKNOWN).astype(np.int64) + 1
+    confidence = leads.confidence.first_before(before, n, np.nan)
+    band = np.where(np.isfinite(confidence), np.searchsorted(CONFIDENCE_EDGES, confidence, side="right") + 1, 0)
+    sources, intents = list(vocabulary["source"]), list(vocabulary["intent"])
+    intent = leads.intent_at(before)
+    industry, industries = _industries(leads)
+    known = list(vocabulary["industry"])
+    return [
+        Feature("urgency", ("unknown", *URGENCY_NAMES), urgency),
+        Feature("tone", ("unknown", *TONES), tone),
+        Feature("confidence", ("unknown", "< 0.50", "0.50-0.69", "0.70-0.89", ">= 0.90"), band.astype(np.int64)),
+        Feature("source", ("unknown", "other", *sources), _named_codes(leads.source, leads.source_names, sources)),
+        Feature("intent", ("unknown", "other", *intents), _named_codes(intent, leads.intent_names, intents)),
+        Feature("language", ("unknown", "en", "fr"), leads.language + 1),
+        Feature("industry", ("unknown", "other", *known), _named_codes(industry, industries, known)),
+        Feature("weekday", WEEKDAYS, (leads.arrival // DAY + 3) % 7),  # 1970 began on a Thursday
+    ]
+
+
+def _industries(leads: Leads) -> tuple[IntArray, tuple[str, ...]]:
+    """Number the industries of the leads' clients, -1 where it is not known."""
+    names = tuple(sorted({name for name in leads.owner_industry if name is not None}))
+    of_owner = np.array(
+        [names.index(name) if name is not None else -1 for name in leads.owner_industry], dtype=np.int64
+    )
+    return of_owner[leads.owner] if len(leads) else np.zeros(0, dtype=np.int64), names
+
+
+def _changing_features(leads: Leads, fixed: list[Feature], instant: int) -> list[Feature]:
+    """Give what changes with time: touches, and what urgency and source still say of a lead that is no longer young."""
+    stage = np.searchsorted(STAGE_EDGES, (instant - leads.arrival) / DAY, side="right")
+    return [*_touch_features(leads, instant), *(_aged(f, stage) for f in fixed if f.name in ("urgency", "source"))]
+
+
+def _aged(feature: Feature, stage: IntArray) -> Feature:
+    """Code how a feature's levels differ among older leads from what they are at first: level 0 are young leads."""
+    names = tuple(f"{level}, after {days:.0f} days" for days in STAGE_EDGES for level in feature.levels)
+    codes = np.where(stage > 0, 1 + (stage - 1) * len(feature.levels) + feature.codes, 0)
+    return Feature(f"{feature.name} of an older lead", ("young", *names), codes)
+
+
+def _touch_features(leads: Leads, instant: int) -> list[Feature]:
+    """Code how often, and how lately, a lead was dealt with or came back between its first contact and instant."""
+    n = len(leads)
+    count = np.zeros(n, dtype=np.int64)
+    latest = np.full(n, -1, dtype=np.int64)
+    tracks = [(leads.contacts.lead, leads.contacts.time)]
+    if leads.actions is not None:
+        touch = leads.actions.touch
+        tracks.append((leads.actions.lead[touch], leads.actions.time[touch]))
+    for lead, time in tracks:
+        seen = np.flatnonzero((time < instant) & (time > leads.arrival[lead]))
+        count += np.bincount(lead[seen], minlength=n)
+        last = np.full(n, -1, dtype=np.int64)
+        last[lead[seen]] = time[seen]  # of repeated indices, the last one stays
+        latest = np.maximum(latest, last)
+    recency = np.searchsorted(RECENCY_EDGES, (instant - latest) / DAY, side="right") + 1
+    return [
+        Feature("touches", ("0", "1", "2-3", "4 or more"), np.searchsorted(TOUCH_EDGES, count, side="right")),
+        Feature(
+            "last touch",
+            ("none", "< 3 days", "3-9 days", "10-29 days", "30-89 days", ">= 90 days"),
+            np.where(count > 0, recency, 0),
+        ),
+    ]
+
+
+def lead_features(leads: Leads, vocabulary: Mapping[str, Json], before: int) -> list[Feature]:
+    """Give everything that is known of the leads before an instant."""
+    fixed = _fixed_features(leads, vocabulary, before)
+    return [*fixed, *_changing_features(leads, fixed, before)]
+
+
+def codes_of(features: list[Feature]) -> IntArray:
+    """Put the features' codes side by side, shape (leads, features)."""
+    return np.stack([feature.codes for feature in features], axis=1)
+
+
+def lay_out_exposure(
+    leads: Leads, vocabulary: Mapping[str, Json], episodes: list[Episode], *, as_of: int, start: int
+) -> Exposure:
+    """
+    Lay out each lead's time under observation since `start`, a row for each period of the calendar.
+
+    What changes of a lead is taken as it was when the row begins: that is how a forecast will know it. Leads that
+    ended before `start` were never seen.
+    """
+    followed = observe(leads, episodes, as_of)
+    dated = np.flatnonzero((leads.arrival < as_of) & (followed.end >= start))
+    arrival, end, outcome = leads.arrival[dated], followed.end[dated], followed.outcome[dated]
+    features = _fixed_features(leads, vocabulary, as_of)
+    fixed = codes_of(features)[dated]
+    parts = []
+    for period, (newer, older) in enumerate(pairwise(PERIOD_EDGES)):
+        low = max(as_of - older * DAY, start) if older < HISTORY_DAYS else start
+        high = as_of - newer * DAY
+        if high <= start:
+            break
+        ends = (end >= low) & ((end < high) | (period == 0))
+        rows = np.flatnonzero(ends | ((end >= high) & (arrival < high)))
+        entry = np.maximum(arrival[rows], low)
+        changing = codes_of(_changing_features(leads, features, low))[dated[rows]]
+        parts.append(
+            Exposure(
+                entry_age=(entry - arrival[rows]) / DAY,
+                exit_age=np.maximum((np.minimum(end[rows], high) - arrival[rows]) / DAY, 0.0),
+                outcome=np.where(ends[rows], outcome[rows], 0),
+                features=np.concatenate([fixed[rows], changing], axis=1),
+                client=leads.owner[dated[rows]],  # a client's level is its own in the pool too
+                period=np.full(len(rows), period, dtype=np.int64),
+            )
+        )
+    return join_exposures(parts)
+
+
+def month_gaps(start: int, as_of: int) -> FloatArray:
+    """Months between the middles of neighbouring periods, as far back as history goes."""
+    edges = np.array([edge for edge in PERIOD_EDGES if edge == 0 or as_of - edge * DAY > start], dtype=np.float64)
+    edges = np.append(edges, max((as_of - start) / DAY, edges[-1] + 1))
+    return np.diff((edges[:-1] + edges[1:]) / 2) / WINDOW_DAYS
+
+
+def find_history_start(episodes: list[Episode], as_of: int) -> int:
+    """Find where history begins: the first recorded conversion, at most HISTORY_DAYS ago."""
+    oldest = as_of - HISTORY_DAYS * DAY
+    return max(oldest, min((e.start if e.start is not None else e.known_by for e in episodes), default=oldest))
