@@ -1,54 +1,15 @@
 """Nine monthly cut-offs of eight thousand real leads: how good are the probabilities, and the expected counts?"""
 
-import csv
-import hashlib
-import sys
-from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 
-import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
-from lead_rows import action, lead
+from olist import FIRST, LAST, NOW, OLIST, leads_of
 
 from worker.backtest import cut_offs_between, run_backtest
-from worker.leads import Clients
-from worker.reading import arrange
-
-OLIST = Path(__file__).resolve().parents[3] / "shared" / "data" / "olist_funnel"
-FIRST, LAST = datetime(2018, 2, 1, tzinfo=UTC), datetime(2018, 10, 1, tzinfo=UTC)
-NOW = datetime(2018, 11, 15, tzinfo=UTC)
 
 pytestmark = pytest.mark.skipif(
     not OLIST.is_dir(), reason="the folder ../shared/data/olist_funnel is not beside the project"
 )
-
-
-def instant(text):
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def leads_of(n_clients):
-    """All leads, of one client or of several by a hash of the id; a tag action wins them."""
-    with (OLIST / "olist_closed_deals_dataset.csv").open(encoding="utf-8", newline="") as file:
-        won = {deal["mql_id"]: deal["won_date"] for deal in csv.DictReader(file)}
-    with (OLIST / "olist_marketing_qualified_leads_dataset.csv").open(encoding="utf-8", newline="") as file:
-        read = list(csv.DictReader(file))
-    ids = tuple(f"00000000-0000-4000-8000-{number:012d}" for number in range(n_clients))
-    rows = [
-        lead(
-            row["mql_id"], instant(row["first_contact_date"]),
-            ids[int(hashlib.sha256(row["mql_id"].encode()).hexdigest(), 16) % n_clients],
-            source=row["origin"] or "(blank)", intent=f"page:{row['landing_page_id'][:8]}", language=None,
-            tag="Converted" if row["mql_id"] in won else None,
-        )
-        for row in read
-    ]  # fmt: skip
-    actions = [action(lead_id, "tag", instant(when), tag="Converted") for lead_id, when in won.items()]
-    about = Clients(ids, ("en",) * n_clients, (None,) * n_clients, np.ones(n_clients, dtype=bool))
-    return arrange(about, rows, actions)
 
 
 @cache
