@@ -48,8 +48,20 @@ CREATE TABLE IF NOT EXISTS worker.models (
     code_version TEXT,
     created_at   TIMESTAMPTZ NOT NULL DEFAULT now()
 );
+ALTER TABLE worker.models ADD COLUMN IF NOT EXISTS trained_from TIMESTAMPTZ;  -- as_of is where the training span ends
 -- the newest model of a job before an instant
 CREATE INDEX IF NOT EXISTS models_by_job ON worker.models (job, as_of DESC);
+
+-- From which instant on which model speaks: the newest row before an analysis' as_of. A fit that did not lose on
+-- held-out leads is adopted by itself, an older one by hand (models --use).
+CREATE TABLE IF NOT EXISTS worker.adoptions (
+    job        TEXT NOT NULL,
+    as_of      TIMESTAMPTZ NOT NULL,
+    version    TEXT NOT NULL,
+    by_hand    BOOLEAN NOT NULL DEFAULT false,
+    created_at TIMESTAMPTZ NOT NULL DEFAULT now(),
+    PRIMARY KEY (job, as_of)
+);
 
 CREATE TABLE IF NOT EXISTS worker.migrations (
     name       TEXT PRIMARY KEY,
@@ -59,6 +71,7 @@ CREATE TABLE IF NOT EXISTS worker.migrations (
 
 ALTER TABLE worker.runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE worker.models ENABLE ROW LEVEL SECURITY;
+ALTER TABLE worker.adoptions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE worker.migrations ENABLE ROW LEVEL SECURITY;
 
 COMMIT;

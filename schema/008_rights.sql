@@ -40,7 +40,7 @@ END $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON public.growth_brain TO growth_worker;
 GRANT SELECT ON public.growth_brain_latest TO growth_worker;
 GRANT USAGE ON SCHEMA worker TO growth_worker;
-GRANT SELECT, INSERT, UPDATE, DELETE ON worker.runs, worker.models, worker.migrations TO growth_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON worker.runs, worker.models, worker.adoptions, worker.migrations TO growth_worker;
 
 -- Row-level security lets the worker see all clients, since it works on all of them at once. Your own policies stay as
 -- they are, and a table of yours without row-level security stays without it.
@@ -55,6 +55,7 @@ BEGIN
         ('public', 'growth_brain', 'growth_worker_writes', 'TO growth_worker USING (true) WITH CHECK (true)'),
         ('worker', 'runs', 'growth_worker_writes', 'TO growth_worker USING (true) WITH CHECK (true)'),
         ('worker', 'models', 'growth_worker_writes', 'TO growth_worker USING (true) WITH CHECK (true)'),
+        ('worker', 'adoptions', 'growth_worker_writes', 'TO growth_worker USING (true) WITH CHECK (true)'),
         ('worker', 'migrations', 'growth_worker_writes', 'TO growth_worker USING (true) WITH CHECK (true)')
         ) AS v (schema_name, table_name, policy_name, rule)
     LOOP

@@ -1,5 +1,9 @@
 """
-Is what the worker says true on this database? Split-half replication: half of the leads foretells the other half.
+Is what the worker says true on this database? Past claims beside what came of them; and split-half replication.
+
+A review decides, on the spot, the claims on record whose time has come, as the job accuracy_review does.
+
+Replication asks whether half of the leads foretells the other half, and needs no record.
 
 The leads of every client are split in two by a hash of their ids. What a job learns and infers from the first half
 alone gives the probability that the second half shows the same; then the second half is looked at. Nothing has to be
@@ -19,11 +23,15 @@ from worker.database.catalogue import read_catalogue
 from worker.database.inspection import ensure_ready, ensure_rows_visible
 from worker.database.pool import Database
 from worker.errors import ConfigurationError
-from worker.jobs import load_job
+from worker.growth_brain import read_claims
+from worker.jobs import accuracy_review, load_job
 from worker.jobs.finding import HalfChecks, Json
 from worker.jobs.windows import local_day
 from worker.leads import UNDATED, Leads, from_microseconds
 from worker.reading import read_leads, read_since
+from worker.registry import read_models
+from worker.review.report import Review, review_of
+from worker.review.resolvers import resolve_claims
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.calibration import Reliability, reliability
 
@@ -109,6 +117,21 @@ class Replication:
         return "\n\n".join([WHAT.format(periods=periods), *map(str, self.jobs)])
 
 
+def review(database: Database, as_of: datetime, *, clients: frozenset[str] = frozenset()) -> Review:
+    """
+    Put the claims made before as_of beside what became of them by then; reads only.
+
+    `clients`: only their claims are shown, one by one (empty: those of all pooled clients together).
+    Raises DatabaseShapeError when the database is not as needed, ConfigurationError for a client that there is not.
+    """
+    leads = _read_all_leads(database, clients)
+    claims = database.retrying(lambda conn: read_claims(conn, as_of), read_only=True)
+    versions = sorted({claim.model_version for claim in claims if claim.model_version})
+    models = database.retrying(lambda conn: read_models(conn, versions), read_only=True)
+    past = resolve_claims(leads, claims, models, as_of)
+    return review_of(past, accuracy_review.fit(leads, as_of, past=past), tuple(sorted(clients)))
+
+
 def replicate(
     database: Database,
     as_of: datetime,
@@ -123,6 +146,13 @@ def replicate(
     `clients`: only their checks are counted (empty: those of all pooled clients); what is learned is learned from all.
     Raises DatabaseShapeError when the database is not as needed, ConfigurationError for a client that there is not.
     """
+    leads = _read_all_leads(database, clients)
+    counted = np.array([i in clients for i in leads.clients.ids], dtype=np.bool_) if clients else leads.clients.pooled
+    return replicate_leads(leads, as_of, counted, _load_jobs(), periods=periods, progress=progress)
+
+
+def _read_all_leads(database: Database, clients: frozenset[str]) -> Leads:
+    """Read every lead, once the database is known to be as needed and the clients asked for are known to be there."""
     catalogue = database.retrying(read_catalogue, read_only=True)
     ensure_ready(catalogue)
     database.retrying(lambda conn: ensure_rows_visible(catalogue, conn), read_only=True)
@@ -130,8 +160,7 @@ def replicate(
     strangers = sorted(clients.difference(i for i in leads.clients.ids if i is not None))
     if strangers:
         raise ConfigurationError([f"no client has the client_id {client_id}" for client_id in strangers])
-    counted = np.array([i in clients for i in leads.clients.ids], dtype=np.bool_) if clients else leads.clients.pooled
-    return replicate_leads(leads, as_of, counted, _load_jobs(), periods=periods, progress=progress)
+    return leads
 
 
 def _load_jobs() -> dict[str, Any]:

@@ -7,18 +7,18 @@ model stand two that know less: a constant rate, and the age since first contact
 """
 
 import calendar
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from worker.jobs import conversion_prediction as job
 from worker.jobs.conversion_features import choose_vocabulary, find_history_start, lay_out_exposure
+from worker.jobs.conversion_outcomes import generator_at, read_outcomes, score
 from worker.jobs.finding import Json
-from worker.leads import DAY, WINDOW_DAYS, Leads, to_microseconds
+from worker.leads import WINDOW_DAYS, Leads, to_microseconds
 from worker.lifecycle import conversion_episodes
 from worker.statistics import BoolArray, FloatArray
 from worker.statistics.hazard import CONVERTED, Exposure, forecast
@@ -26,17 +26,6 @@ from worker.statistics.hazard_fit import fit_hazard
 
 EVERY = re.compile(r"([1-9][0-9]{0,3})(d|month)")
 HEADER = "as of        leads  expected actual   Brier log loss   AUC 80% holds"
-LEAST, MOST = 1e-9, 1 - 1e-9  # keep a log loss finite
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """How one set of probabilities did; NaN where there is no lead, auc also where all or none converted."""
-
-    expected: float
-    brier: float
-    log_loss: float
-    auc: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,23 +122,6 @@ def _figures(cut_offs: Sequence[CutOff]) -> dict[str, Json]:
     }
 
 
-def score(probability: FloatArray, happened: BoolArray) -> Scores:
-    """Score probabilities against what happened, aligned arrays."""
-    from sklearn import metrics  # noqa: PLC0415 - a second of import
-
-    nan = float("nan")
-    if not len(probability):
-        return Scores(0.0, nan, nan, nan)
-    p = np.clip(probability, LEAST, MOST)
-    both = 0 < happened.sum() < len(happened)
-    return Scores(
-        expected=float(probability.sum()),
-        brier=float(np.mean((probability - happened) ** 2)),
-        log_loss=float(metrics.log_loss(happened, p, labels=[False, True])),
-        auc=float(metrics.roc_auc_score(happened, p)) if both else nan,
-    )
-
-
 def cut_offs_between(first: datetime, last: datetime, every: str) -> list[datetime]:
     """
     List the instants from first to last, a step apart: "7d" days on the wall clock, or "1month" months.
@@ -196,10 +168,10 @@ def run_backtest(
 
 def _look_back(leads: Leads, as_of: datetime) -> CutOff:
     model = job.fit(leads, as_of)
-    found = job.predict(leads, model, as_of, _generator(as_of))
-    converted, void = _outcomes(leads, as_of)
+    found = job.predict(leads, model, as_of, generator_at(as_of))
+    outcomes = read_outcomes(leads, as_of)
     cohort = found.cohort
-    converted, told = converted[found.is_open], ~void[found.is_open]
+    converted, told = outcomes.converted[found.is_open], ~outcomes.void[found.is_open]
     count = cohort.per_client(converted)
     # a count is decided where every lead of it is
     decided = (cohort.per_client(told) > 0) & (cohort.per_client(~told) == 0)
@@ -219,20 +191,6 @@ def _look_back(leads: Leads, as_of: datetime) -> CutOff:
     )
 
 
-def _outcomes(leads: Leads, as_of: datetime) -> tuple[BoolArray, BoolArray]:
-    """Which of the leads that had arrived converted in the window from as_of on; and of which nobody can tell."""
-    start = to_microseconds(as_of)
-    end = start + WINDOW_DAYS * DAY
-    arrived = leads.only(leads.arrival < start)
-    converted, void = np.zeros(len(arrived), dtype=np.bool_), np.zeros(len(arrived), dtype=np.bool_)
-    for episode in conversion_episodes(arrived, end):
-        if episode.start is None:
-            void[episode.lead] |= episode.known_by >= start
-        elif episode.start >= start:
-            converted[episode.lead] = True
-    return converted, void & ~converted
-
-
 def _simple_models(leads: Leads, as_of: datetime, age: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Probabilities by the conversions a day of observation, and by the age curve alone, as known at as_of."""
     end = to_microseconds(as_of)
@@ -248,9 +206,3 @@ def _simple_models(leads: Leads, as_of: datetime, age: FloatArray) -> tuple[Floa
     events = int((rows.outcome == CONVERTED).sum())
     rate = -np.expm1(-WINDOW_DAYS * (events + 0.5) / (days + 500.0))  # half a conversion more keeps it above zero
     return np.full(len(age), rate), by_age
-
-
-def _generator(as_of: datetime) -> np.random.Generator:
-    """Seed by the instant alone: the same data give the same figures."""
-    digest = hashlib.sha256(f"backtest|{as_of.astimezone(UTC).isoformat()}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "big"))

@@ -16,6 +16,7 @@ from worker.insights.speech import stated_confidence
 from worker.jobs.finding import Finding, Json
 from worker.jobs.windows import local_day
 from worker.leads import Windows
+from worker.review.claims import BY_ROW, BY_WINDOW, PastClaim
 
 SCHEMA_VERSION = 1
 REPEATS_CONFIDENCE = ("pattern_detected", "conversion_prediction")  # the seed has it inside these snapshots too
@@ -114,7 +115,10 @@ def write_snapshots(conn: Connection[Any], snapshots: Sequence[Snapshot], *, id_
     if not snapshots:
         return Written()
     rows = plain_json([snapshot.as_json() for snapshot in snapshots])
-    found = conn.execute(query("write_snapshots", id_type=sql.Identifier(id_type)), {"rows": rows}).fetchone()
+    event_clients = sorted({s.client_id for s in snapshots if s.event_type in NAMED and s.client_id is not None})
+    found = conn.execute(
+        query("write_snapshots", id_type=sql.Identifier(id_type)), {"rows": rows, "event_clients": event_clients}
+    ).fetchone()
     assert found is not None  # noqa: S101 - an aggregate always has a row
     return Written(inserted=found[0], updated=found[1])
 
@@ -155,30 +159,41 @@ def delete_withdrawn(
 def withdraw_events(
     conn: Connection[Any],
     client_ids: Sequence[str],
+    as_of: datetime,
     *,
     on_record: Sequence[Finding],
-    snapshots: Sequence[Snapshot],
+    told: Sequence[Finding],
     id_type: str,
 ) -> Written:
     """
     Remove our own rows of events that would be told twice.
 
     on_record : events that the application's own rows tell, since when ours were written or before.
-    snapshots : all events of these clients as they are known now; an undated row of a lead whose conversion is dated
-        by now, and that is not among them, was that conversion.
+    told : all events of these clients as they are known now; an undated row of a lead whose conversion is dated by
+        now, and that is not among them, was that conversion. Undated rows of a later as_of are left alone.
     """
-    said = [(s.event_type, s.learning_snapshot["claim_key"]) for s in snapshots]
-    dated = {s.learning_snapshot["lead_id"] for s in snapshots if s.learning_snapshot.get("dated")}
+    if not on_record and not told:
+        return Written()
+    dated = {str(finding.content["lead_id"]) for finding in told if finding.content.get("dated")}
     cursor = conn.execute(
         query("withdraw_events", id_type=sql.Identifier(id_type)),
         {
             "client_ids": list(client_ids),
+            "as_of": as_of,
             "on_record": [f"{finding.event_type} {finding.claim_key}" for finding in on_record],
             "dated_leads": sorted(dated),
-            "said": [f"{event_type} {key}" for event_type, key in said],
+            "said": [f"{finding.event_type} {finding.claim_key}" for finding in told],
         },
     )
     return Written(deleted=cursor.rowcount)
+
+
+def read_known_events(
+    conn: Connection[Any], client_ids: Sequence[str], *, id_type: str
+) -> set[tuple[str, str, str | None]]:
+    """Read which events of these clients are written already: client_id, event type and claim_key of each."""
+    statement = query("read_known_events", id_type=sql.Identifier(id_type))
+    return set(conn.execute(statement, {"client_ids": list(client_ids)}).fetchall())
 
 
 def read_past(conn: Connection[Any], event_types: Sequence[str], as_of: datetime) -> list[dict[str, Any]]:
@@ -188,3 +203,33 @@ def read_past(conn: Connection[Any], event_types: Sequence[str], as_of: datetime
             since = as_of - PATTERN_MEMORY
             return cursor.execute(query("read_past_patterns"), {"since": since}).fetchall()
         return cursor.execute(query("read_foreign_events")).fetchall()
+
+
+def read_claims(conn: Connection[Any], as_of: datetime) -> list[PastClaim]:
+    """
+    Read the claims made before as_of that are to be decided, sorted: which ones, see worker/review/claims.py.
+
+    Claims of one client and event type share no row of the user's, so that each counts once.
+    """
+    instants = conn.execute(
+        query("read_claim_instants"),
+        {
+            "as_of": as_of,
+            "types": [kind.event_type for kind in BY_WINDOW],
+            "apart": [kind.apart_days for kind in BY_WINDOW],
+            "matures": [kind.matures_days for kind in BY_WINDOW],
+            "most": [kind.most for kind in BY_WINDOW],
+        },
+    ).fetchall()
+    rows = conn.execute(
+        query("read_claims"),
+        {
+            "as_of": as_of,
+            "instant_types": [event_type for event_type, _ in instants],
+            "instants": [created_at for _, created_at in instants],
+            "row_types": [kind.event_type for kind in BY_ROW],
+            "row_since": [as_of - timedelta(hours=24 * (kind.back_days + kind.matures_days)) for kind in BY_ROW],
+        },
+    ).fetchall()
+    claims = [PastClaim.read(*row) for row in rows]
+    return sorted(claims, key=lambda claim: (claim.event_type, claim.as_of, claim.client_id or "", claim.claim_key))

@@ -30,6 +30,7 @@ HOUR = 3600 * MICROSECONDS
 DAY = 24 * HOUR
 WINDOW_DAYS = 30
 UNDATED = np.iinfo(np.int64).max  # an instant that nobody knows: later than every as_of
+FIRST_LEAD = 946_684_800 * MICROSECONDS  # 2000-01-01 UTC: no lead is older; an earlier stamp is a slip
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 OPEN, CONVERTED, LOST, ARCHIVED, DELETED = range(5)
@@ -92,7 +93,7 @@ class Observations:
 @dataclass(frozen=True, slots=True)
 class Actions:
     """
-    What was done with the leads: parallel arrays, sorted by lead, time and action id.
+    What was done with the leads: parallel arrays, sorted by lead and time, those of one instant by what they are.
 
     Two tracks lead to a conversion: tags (and conversion_outcome) on one, outcomes on the other. conversion_outcome
     false says nothing by itself, since one of the two schemas has it as the default of every row: it undoes a
@@ -109,8 +110,8 @@ class Actions:
     excused: BoolArray  # conversion_outcome false with a reason: a customer who is none any more
     touch: BoolArray  # a person dealt with the lead: tag, outcome update, note, contacted
 
-    def only(self, keep: BoolArray, new_lead: IntArray) -> "Actions":
-        """Keep some of the actions; new_lead maps old lead numbers to new ones."""
+    def only(self, keep: BoolArray | IntArray, new_lead: IntArray) -> "Actions":
+        """Keep some of the actions, by a mask or in an order; new_lead maps old lead numbers to new ones."""
         return Actions(
             new_lead[self.lead[keep]],
             self.time[keep],
@@ -187,7 +188,11 @@ class Leads:
 
     def in_contact_since(self, since: datetime | None) -> "Leads":
         """Keep the leads that a reading with this look-back would have read."""
-        return self if since is None else self.only(self.last_contact >= to_microseconds(since))
+        if since is None:
+            return self
+        # a last contact before all leads is a slip, such as a zero epoch: other signs tell when the lead came
+        slip = self.last_contact < FIRST_LEAD
+        return self.only(slip | (self.last_contact >= to_microseconds(since)))
 
     def only(self, keep: BoolArray) -> "Leads":
         """Keep some of the leads; the clients stay."""

@@ -9,7 +9,6 @@ from typing import Any
 
 from psycopg import Connection
 
-from worker import __version__
 from worker.calendar import Done, covers
 from worker.database.queries import query
 from worker.errors import LeaseLostError
@@ -104,20 +103,6 @@ def finish_run(
     ).fetchone()
     if found is None:
         raise LeaseLostError(f"another process took over {lease.job} {lease.period_key}")
-
-
-def store_model(conn: Connection[Any], job: str, version: str, model: Mapping[str, Json], as_of: datetime) -> None:
-    """Keep what a fit learned, under its version (growth_brain.model_version)."""
-    conn.execute(
-        query("store_model"),
-        {
-            "version": version,
-            "job": job,
-            "as_of": as_of,
-            "parameters": plain_json(dict(model)),
-            "code_version": __version__,
-        },
-    )
 
 
 def read_last_period(conn: Connection[Any], job: str, as_of: datetime) -> str | None:

@@ -1,11 +1,13 @@
 """How leads end: conversions and reversions as episodes, and how long each lead was under observation."""
 
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import numpy as np
 
-from worker.leads import ARCHIVED, DAY, DELETED, LOST, UNDATED, Leads
+from worker.leads import ARCHIVED, DAY, DELETED, LOST, UNDATED, Leads, from_microseconds, to_microseconds
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.vocabulary import (
     ACTION_ARCHIVE,
@@ -22,6 +24,7 @@ from worker.vocabulary import (
     TAG_NAMES,
 )
 
+STAYS_DAYS = 90  # a conversion, or a reversion, stays if nothing undid it for so long
 BY_TAG, BY_OUTCOME = 1, 2  # what makes a lead a customer; both may
 FINAL_TAG = TAG_NAMES[TAG_CONVERTED]  # an outcome or conversion_outcome stands for it where no tag does
 
@@ -43,6 +46,7 @@ class Episode:
     end: int | None = None
     touch_points: int | None = None
     final_tag: str = FINAL_TAG
+    lapsed: bool = False  # by its columns the lead is no customer any more, and nothing tells since when
     reason: str | None = None
     reverted_to: str | None = None
 
@@ -55,16 +59,92 @@ def conversion_episodes(leads: Leads, before: int) -> list[Episode]:
     or with conversion_outcome false and a reason, with any other tag (where the tag made it) or any other outcome
     (where the outcome did). A repeated start or end changes nothing. Actions may be missing: what the columns say at
     that instant (Leads.converted_at) and no action shows is an episode dated by client_closed_at, or undated; a
-    reasoned reversion with no conversion on record ends an undated one.
+    reasoned reversion with no conversion on record ends an undated one. An episode that lasts by the actions and not
+    by the columns is marked as lapsed. The flags archived and deleted end nothing; a tag of that name is another tag.
     """
     replayed = _replay(leads, before)
-    converted = np.flatnonzero(leads.converted_at(before)).tolist()
-    for lead in converted:
+    converted = leads.converted_at(before)
+    for lead, found in replayed.items():
+        if found[-1].end is None and not converted[lead]:
+            found[-1] = replace(found[-1], lapsed=True)
+    for lead in np.flatnonzero(converted).tolist():
         found = replayed.setdefault(lead, [])
         if not found or found[-1].end is not None:
             found.extend(_from_columns(leads, lead, before, found))
     episodes = [episode for lead in sorted(replayed) for episode in replayed[lead]]
     return _with_touch_points(leads, episodes)
+
+
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """A stretch of time that an event opened: being a customer, or being none any more."""
+
+    event_type: str  # conversion or reversion
+    episode: Episode
+    start: int | None  # microseconds; None for a conversion that nothing dates
+    known_by: int  # the same, or when it was known of
+    end: int | None  # when the opposite happened, or was known of; None while it lasts
+    lapsed: bool = False  # it is over, and nothing tells since when
+
+    @property
+    def after(self) -> int:
+        """The instant that names the event where nothing dates it: it came after this one."""
+        return self.episode.after if self.start is None else self.start
+
+
+def spells(episodes: Sequence[Episode]) -> list[Spell]:
+    """Give the stretch as a customer of every episode and the one after every reversion, in the episodes' order."""
+    result = []
+    for i, episode in enumerate(episodes):
+        result.append(Spell("conversion", episode, episode.start, episode.known_by, episode.end, episode.lapsed))
+        if episode.end is not None:
+            again = episodes[i + 1] if i + 1 < len(episodes) and episodes[i + 1].lead == episode.lead else None
+            until = None if again is None else again.known_by
+            result.append(Spell("reversion", episode, episode.end, episode.end, until))
+    return result
+
+
+def event_key(lead_id: object, start: int | None, after: int) -> str:
+    """Name an event, the same in every run: its lead and when it happened, or after when where nothing dates it."""
+    if start is None:
+        return f"{lead_id}@after {from_microseconds(after).isoformat()}"
+    return f"{lead_id}@{from_microseconds(start).isoformat()}"
+
+
+def resolve_stays(leads: Leads, claims: Sequence[Mapping[str, object]], as_of: datetime) -> list[bool | None]:
+    """
+    Tell of each claim "it stays 90 days", made by a conversion or reversion snapshot, whether it came true.
+
+    leads : all leads of all clients, as a job without a look-back reads them; nothing from as_of on counts.
+    claims : event_type, client_id, created_at (aware) and claim_key of the snapshots, in any order.
+
+    Returns
+    -------
+    For each claim False as soon as the event was undone within its 90 days, True where they are over and it was not.
+    None is void: the event is not on record any more (its lead was erased, its actions were edited, or what was
+    undated has got a date), it is over and nothing tells since when, or its 90 days are not over yet, which the caller
+    can tell by created_at.
+    """
+    before = to_microseconds(as_of)
+    ids, owner = leads.id.tolist(), leads.client.tolist()
+    ends: dict[tuple[str, str | None, str], int | None] = {}
+    for spell in spells(conversion_episodes(leads, before)):
+        if spell.lapsed:
+            continue
+        lead = spell.episode.lead
+        client_id = leads.clients.ids[owner[lead]]
+        ends[spell.event_type, client_id, event_key(ids[lead], spell.start, spell.after)] = spell.end
+    result: list[bool | None] = []
+    for claim in claims:
+        key = (str(claim["event_type"]), str(claim["client_id"]), str(claim["claim_key"]))
+        created_at = claim["created_at"]
+        if key not in ends or not isinstance(created_at, datetime):
+            result.append(None)
+            continue
+        due, end = to_microseconds(created_at) + STAYS_DAYS * DAY, ends[key]
+        left = end is not None and end < due
+        result.append(False if left else True if due <= before else None)
+    return result
 
 
 def _replay(leads: Leads, before: int) -> dict[int, list[Episode]]:

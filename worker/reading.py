@@ -3,7 +3,7 @@
 import json
 import re
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -17,7 +17,7 @@ from psycopg.pq import Format
 
 from worker.database.catalogue import Catalogue
 from worker.database.queries import query
-from worker.leads import DAY, UNDATED, Actions, Clients, Leads, Observations, to_microseconds
+from worker.leads import DAY, FIRST_LEAD, UNDATED, Actions, Clients, Leads, Observations, to_microseconds
 from worker.statistics import IntArray
 from worker.vocabulary import (
     ACTION_CONTACTED,
@@ -37,8 +37,7 @@ from worker.vocabulary import (
 )
 
 FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC)
-POSTGRES_EPOCH = to_microseconds(FIRST_DAY)
-EARLIEST = POSTGRES_EPOCH  # no lead of this product is older: an earlier stamp is a slip, such as a zero epoch
+POSTGRES_EPOCH = to_microseconds(FIRST_DAY)  # the same instant, by coincidence, as FIRST_LEAD
 # A row without a usable last contact may still have arrived in the look-back: other signs tell.
 IN_LOOK_BACK: LiteralString = 'l."timestamp" >= %(since)s OR l."timestamp" IS NULL OR l."timestamp" < %(earliest)s'
 ONE_CONTACT = 5 * 60 * 1_000_000  # stamps of one submission (id, histories, row, action) lie this close together
@@ -78,18 +77,27 @@ class _Microseconds(Loader):
     def load(self, data: Buffer) -> int:
         value = int.from_bytes(data, "big", signed=True)
         # Far enough ahead to be never, while sums with days still fit; -infinity stays before everything.
-        return UNDATED if value > 2**62 else max(value + POSTGRES_EPOCH, EARLIEST - 1)
+        return UNDATED if value > 2**62 else max(value + POSTGRES_EPOCH, FIRST_LEAD - 1)
 
 
-def read_leads(conn: Connection[Any], catalogue: Catalogue, since: datetime | None) -> tuple[Leads, ReadingReport]:
+def read_leads(
+    conn: Connection[Any], catalogue: Catalogue, since: datetime | None, of_clients: Collection[str] | None = None
+) -> tuple[Leads, ReadingReport]:
     """
     Read every client, the leads whose last contact is not older than `since` (None: all), and their actions.
+
+    of_clients : instead, only these clients, by their public id or what else their leads may carry, and all their
+    leads; ids of nobody are passed over.
 
     Runs inside the caller's REPEATABLE READ READ ONLY transaction, three statements whatever the number of clients.
     Test leads are left out here, deleted ones by whoever asks for their state: that depends on the instant.
     """
     conn.adapters.register_loader("timestamptz", _Microseconds)
     clients, aliases, unusable = _read_clients(conn, catalogue)
+    if of_clients is not None:
+        clients = _only(clients, {aliases.get(i, i) for i in of_clients})
+        aliases = {i: public for i, public in aliases.items() if public in clients.ids}
+    scope = _Scope(catalogue, since, None if of_clients is None else sorted(aliases))
     has = catalogue.has
     rows = _fetch(
         conn,
@@ -112,15 +120,15 @@ def read_leads(conn: Connection[Any], catalogue: Catalogue, since: datetime | No
             urgency_history=_column(has, "lead_memory", "urgency_history"),
             tone_history=_column(has, "lead_memory", "tone_history"),
             confidence_history=_column(has, "lead_memory", "confidence_history"),
-            window=sql.SQL("") if since is None else sql.SQL("WHERE {}").format(sql.SQL(IN_LOOK_BACK)),
+            window=scope.condition(),
         ),
-        {"since": since, "earliest": FIRST_DAY},
+        scope.parameters,
     )
     n_read = len(rows)
     real = [(row[0], aliases.get(row[1], row[1]), *row[2:]) for row in rows if not row[12]]
     named = [row for row in real if row[0] is not None]
     single = _without_repeats(named)
-    leads = arrange(clients, single, _read_actions(conn, catalogue, since))
+    leads = arrange(clients, single, _read_actions(conn, catalogue, scope))
     report = ReadingReport(
         leads=len(leads),
         orphans=len(real) - len(named) + len(single) - len(leads),
@@ -130,6 +138,36 @@ def read_leads(conn: Connection[Any], catalogue: Catalogue, since: datetime | No
         unusable_clients=unusable,
     )
     return leads, report
+
+
+class _Scope:
+    """Which leads are read: all, those in contact since an instant, or those of some clients as the leads name them."""
+
+    def __init__(self, catalogue: Catalogue, since: datetime | None, client_ids: Sequence[str] | None) -> None:
+        self.narrow = since is not None or client_ids is not None
+        ids, self._array = as_array(client_ids or (), catalogue.type_of("lead_memory", "client_id"))
+        self._by_client = client_ids is not None
+        self.parameters = {"since": since, "earliest": FIRST_DAY, "client_ids": ids}
+
+    def condition(self) -> sql.Composed:
+        """Give the WHERE clause on lead_memory AS l, empty where all are read."""
+        if self._by_client:
+            return sql.SQL("WHERE l.client_id = ANY (%(client_ids)s::{})").format(self._array)
+        return sql.Composed([]) if not self.narrow else sql.SQL("WHERE {}").format(sql.SQL(IN_LOOK_BACK))
+
+
+_FITS: Mapping[str | None, Callable[[str], object]] = {
+    "uuid": re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch,
+    "int4": re.compile(r"-?[0-9]{1,9}").fullmatch,
+    "int8": re.compile(r"-?[0-9]{1,18}").fullmatch,
+}
+
+
+def as_array(ids: Iterable[str], type_name: str | None) -> tuple[list[str], sql.Composable]:
+    """Give those of the ids that a column of this type can hold, in order, and the type of such an array."""
+    fits = _FITS.get(type_name)
+    kept = sorted(i for i in ids if fits is None or fits(i))
+    return kept, sql.SQL("text[]") if fits is None else sql.SQL("{}[]").format(sql.Identifier(type_name or "text"))
 
 
 def _without_repeats(rows: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -146,9 +184,8 @@ def read_lead_names(conn: Connection[Any], catalogue: Catalogue, lead_ids: Seque
     """Read the names of some leads, for conversion and reversion events only."""
     if not lead_ids or not catalogue.has("lead_memory", "name"):
         return {}
-    id_type = catalogue.type_of("lead_memory", "id") or "text"
-    cast = sql.SQL({"uuid": "uuid[]", "int4": "int4[]", "int8": "int8[]"}.get(id_type, "text[]"))
-    found = conn.execute(query("read_lead_names", id_array=cast), {"ids": list(lead_ids)}).fetchall()
+    ids, array = as_array(lead_ids, catalogue.type_of("lead_memory", "id"))
+    found = conn.execute(query("read_lead_names", id_array=array), {"ids": ids}).fetchall()
     return {lead_id: name for lead_id, name in found if name}
 
 
@@ -175,6 +212,17 @@ def _fetch(conn: Connection[Any], statement: sql.Composed, parameters: Mapping[s
     with conn.cursor(binary=True) as cursor:
         rows: list[tuple[Any, ...]] = cursor.execute(statement, parameters).fetchall()
         return rows
+
+
+def _only(clients: Clients, ids: Collection[str]) -> Clients:
+    """Keep some clients."""
+    kept = [i for i, client_id in enumerate(clients.ids) if client_id in ids]
+    return Clients(
+        tuple(clients.ids[i] for i in kept),
+        tuple(clients.language[i] for i in kept),
+        tuple(clients.industry[i] for i in kept),
+        clients.pooled[kept],
+    )
 
 
 def _read_clients(conn: Connection[Any], catalogue: Catalogue) -> tuple[Clients, dict[str, str], int]:
@@ -215,7 +263,7 @@ def _is_uuid(text: str | None) -> bool:
     return text is not None and _UUID.match(text) is not None
 
 
-def _read_actions(conn: Connection[Any], catalogue: Catalogue, since: datetime | None) -> list[tuple[Any, ...]] | None:
+def _read_actions(conn: Connection[Any], catalogue: Catalogue, scope: _Scope) -> list[tuple[Any, ...]] | None:
     has = catalogue.has
     kind = next((name for name in ("action_type", "action") if has("lead_actions", name)), None)
     when = [name for name in ("timestamp", "created_at") if has("lead_actions", name)]
@@ -224,9 +272,8 @@ def _read_actions(conn: Connection[Any], catalogue: Catalogue, since: datetime |
     same_type = catalogue.type_of("lead_actions", "lead_id") == catalogue.type_of("lead_memory", "id")
     lead_id = sql.SQL("a.lead_id" if same_type else "a.lead_id::text")
     memory_id = sql.SQL("l.id" if same_type else "l.id::text")
-    window = sql.SQL("WHERE {} IN (SELECT {} FROM lead_memory AS l WHERE {})").format(
-        lead_id, memory_id, sql.SQL(IN_LOOK_BACK)
-    )
+    leads = scope.condition()
+    window = sql.SQL("WHERE {} IN (SELECT {} FROM lead_memory AS l {})").format(lead_id, memory_id, leads)
     return _fetch(
         conn,
         query(
@@ -239,9 +286,9 @@ def _read_actions(conn: Connection[Any], catalogue: Catalogue, since: datetime |
             tag=_column(has, "lead_actions", "tag"),
             converted=_column(has, "lead_actions", "conversion_outcome", "boolean"),
             reason=_column(has, "lead_actions", "reversion_reason"),
-            window=sql.SQL("") if since is None else window,
+            window=window if scope.narrow else sql.SQL(""),
         ),
-        {"since": since, "earliest": FIRST_DAY},
+        scope.parameters,
     )
 
 
@@ -372,7 +419,7 @@ def _observe_all(rows: Sequence[tuple[Any, ...]], insert_times: Mapping[int, lis
 
 def _usable(instant: int | None) -> int | None:
     """Leave out what is no date: null, infinity, and anything before the product was."""
-    return None if instant is None or instant == UNDATED or instant < EARLIEST else instant
+    return None if instant is None or instant == UNDATED or instant < FIRST_LEAD else instant
 
 
 def _instants(values: Iterable[int | None]) -> IntArray:
@@ -407,29 +454,41 @@ def _coded(values: Sequence[Any], fold: Callable[[Any], str | None]) -> tuple[In
 
 
 def _arrange_actions(rows: Sequence[tuple[Any, ...]] | None, index: Mapping[str, int]) -> Actions | None:
-    """Sort the actions of the leads that were read by lead, time and id; those without a date cannot be placed."""
+    """
+    Sort the actions of the leads that were read by lead and time; those without a date cannot be placed.
+
+    Of one instant, as a list imported by the day has many: what makes no customer, then what makes one, then what says
+    that it is none any more; and else by what the action is. Never by its id, which is drawn at random. An action that
+    is there twice, the same in all but its id, counts once.
+    """
     if rows is None:
         return None
     rows = [row for row in rows if row[0] in index and _usable(row[1]) is not None]
-    # Plain strings and whole numbers, compared in two passes of a stable sort: several times faster than tuples.
-    rows.sort(key=lambda row: row[2] or "")
     columns: list[Sequence[Any]] = list(zip(*rows, strict=True)) if rows else [()] * N_ACTION_COLUMNS
     lead, time = _int_array(map(index.__getitem__, columns[0])), _int_array(columns[1])
-    order = np.lexsort((time, lead))
     kind, converted = _folded_array(columns[3], action_code), _int_array(-1 if c is None else c for c in columns[5])
     reason = _object_array([None if text is None else text.strip() or None for text in columns[6]])
     given = np.fromiter((text is not None for text in reason), dtype=bool, count=len(reason))
-    return Actions(
-        lead=lead[order],
-        time=time[order],
-        kind=kind[order],
-        tag=_folded_array(columns[4], tag_code)[order],
-        outcome=_folded_array(columns[4], outcome_code)[order],
-        converted=converted[order],
-        reason=reason[order],
-        excused=((converted == 0) & given)[order],
-        touch=np.isin(kind, TOUCHES)[order],
+    actions = Actions(
+        lead=lead,
+        time=time,
+        kind=kind,
+        tag=_folded_array(columns[4], tag_code),
+        outcome=_folded_array(columns[4], outcome_code),
+        converted=converted,
+        reason=reason,
+        excused=(converted == 0) & given,
+        touch=np.isin(kind, TOUCHES),
     )
+    winning = actions.winning_by_tag | actions.winning_by_outcome
+    turn = np.where(actions.reverting, 2, np.where(winning, 1, 0))
+    places = {text: i for i, text in enumerate(sorted(set(reason[given])))}
+    said = _int_array(places.get(text, -1) for text in reason)
+    content = (((turn * 64 + kind) * 64 + actions.tag) * 64 + actions.outcome) * 4 + converted + 1
+    order = np.lexsort((said, content, time, lead))
+    distinct = np.ones(len(order), dtype=bool)
+    distinct[1:] = np.any([np.diff(column[order]) != 0 for column in (lead, time, content, said)], axis=0)
+    return actions.only(order[distinct], np.arange(len(index)))
 
 
 def _id_epoch(lead_id: str) -> list[int]:
@@ -437,7 +496,7 @@ def _id_epoch(lead_id: str) -> list[int]:
     if match is None:
         return []
     stamp = int(match.group(1)) * 1000
-    return [stamp] if stamp >= EARLIEST else []
+    return [stamp] if stamp >= FIRST_LEAD else []
 
 
 def _merge_contacts(stamps: list[int]) -> list[int]:
@@ -511,7 +570,7 @@ def _parse_stamp(stamp: Any) -> int | None:
         instant = to_microseconds(parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         return None
-    return instant if instant >= EARLIEST else None
+    return instant if instant >= FIRST_LEAD else None
 
 
 def read_since(as_of: datetime, days: int | None) -> datetime | None:

@@ -102,6 +102,7 @@ def cli() -> None:
       tone_distribution       in which tones do leads write?
       pattern_detection       what has changed that chance does not explain?
       conversion_prediction   how many open leads will convert in the next 30 days, and which?
+      accuracy_review         what became of past claims, and what is learned from it?
       all                     all of them, in this order
     """  # noqa: D301 - click wants the character \b itself
 
@@ -346,30 +347,30 @@ def demo(csv_file: Path | None, mapping: tuple[str, ...], split: int | None, wor
 
 @cli.command()
 @click.option("--replicate", is_flag=True, envvar="WORKER_REPLICATE", show_envvar=True,
-              help="Let half of each client's leads foretell the other half, now; writes nothing.")  # fmt: skip
+              help="Let half of each client's leads foretell the other half instead.")  # fmt: skip
 @click.option("--as-of", envvar="WORKER_AS_OF", show_envvar=True, help="Look back from this date or instant [now].")
 @click.option("--client", "client", multiple=True, envvar="WORKER_CLIENT", show_envvar=True,
-              help="Count only this client's checks; repeatable, or a comma list.")  # fmt: skip
+              help="Only this client's claims, one by one; repeatable, or a comma list.")  # fmt: skip
 @click.option("--periods", type=click.IntRange(min=1), default=6, envvar="WORKER_PERIODS", show_envvar=True,
-              help="How many periods of 60 days to go back, as far as there are leads [6].")  # fmt: skip
+              help="With --replicate: how many periods of 60 days to go back [6].")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, envvar="WORKER_JSON", show_envvar=True,
               help="Print the tables as one JSON object.")  # fmt: skip
 def accuracy(*, replicate: bool, as_of: str | None, client: tuple[str, ...], periods: int, as_json: bool) -> int:
-    """Say how true the worker's probabilities are on this database."""
+    """Show past predictions beside what came of them, the good and the bad; writes nothing."""
     settings = _settings()
-    if not replicate:
-        raise click.UsageError(
-            "past claims are compared with what became of them by accuracy_review, which this version does not have"
-            " yet; what can be told now, from the leads alone, is told with --replicate"
-        )
     instant = parse_as_of(as_of, settings.timezone, datetime.now(tz=settings.timezone))
     wanted = _client_ids(client)
     from worker.accuracy import replicate as replicate_halves  # noqa: PLC0415 - numpy comes with it
+    from worker.accuracy import review  # noqa: PLC0415
     from worker.database.pool import open_pool  # noqa: PLC0415
     from worker.progress import progress_bar  # noqa: PLC0415
 
+    found: Any
     with open_pool(settings) as database, progress_bar() as progress:
-        found = replicate_halves(database, instant, clients=wanted, periods=periods, progress=progress)
+        if replicate:
+            found = replicate_halves(database, instant, clients=wanted, periods=periods, progress=progress)
+        else:
+            found = review(database, instant, clients=wanted)
     if as_json:
         click.echo(json.dumps(found.as_json(), ensure_ascii=False, allow_nan=False))
     else:
@@ -435,6 +436,93 @@ def _write_leads(found: Any, path: Path) -> None:
                 writer.writerows((cut.as_of.isoformat(), *row[:3], int(row[3])) for row in zip(*columns, strict=True))
     except OSError as exc:
         raise click.UsageError(f"--leads {path}: {exc.strerror}") from exc
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="JOB... | all")
+@click.option("--from", "first", required=True, metavar="DATE", envvar="WORKER_FROM", show_envvar=True,
+              help="The first day.")  # fmt: skip
+@click.option("--to", "last", metavar="DATE", envvar="WORKER_TO", show_envvar=True, help="The last day [yesterday].")
+@click.option("--every", default="1d", envvar="WORKER_EVERY", show_envvar=True,
+              help="From one day to the next that is made: 1d, 7d, 1month ... [1d].")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, envvar="WORKER_JSON", show_envvar=True,
+              help="Print what was done as one JSON object.")  # fmt: skip
+def backfill(names: tuple[str, ...], *, first: str, last: str | None, every: str, as_json: bool) -> int:
+    """Make the snapshots of past days, each from what was known then; days that are done are passed over."""
+    settings = _settings()
+    job_names = _job_names(names)
+    zone, now = settings.timezone, datetime.now(tz=settings.timezone)
+    days = [_whole_day(text, name, zone, now) for text, name in ((first, "--from"), (last, "--to")) if text is not None]
+    if last is None:
+        days.append(datetime.combine(now.date() - timedelta(days=1), time(), tzinfo=zone))
+    from worker.backfill import JobTally, run_backfill  # noqa: PLC0415 - numpy comes with it
+    from worker.backtest import cut_offs_between  # noqa: PLC0415
+    from worker.database.pool import open_pool  # noqa: PLC0415
+    from worker.progress import progress_bar  # noqa: PLC0415
+
+    try:
+        instants = [_end_of(day) for day in cut_offs_between(days[0], days[1], every)]
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from exc
+    tallies: list[JobTally] = []
+    try:
+        with open_pool(settings) as database, progress_bar() as progress:
+            run_backfill(database, settings, job_names, instants, progress=progress, tallies=tallies)
+    finally:  # also when a signal or an error ends it: what was done until then is told
+        document = {"from": days[0].date().isoformat(), "to": days[1].date().isoformat(), "every": every,
+                    "jobs": [tally.as_json() for tally in tallies]}  # fmt: skip
+        if tallies:
+            click.echo(json.dumps(document, ensure_ascii=False) if as_json else "\n".join(map(str, tallies)))
+    return 1 if any(tally.failed or tally.held for tally in tallies) else 0
+
+
+def _whole_day(text: str, name: str, zone: ZoneInfo, now: datetime) -> datetime:
+    """Read a day that is over, as its first instant."""
+    day = _date(text)
+    if day is None or day.year < EARLIEST_YEAR:
+        raise click.BadParameter(f"{text!r} is no day such as 2026-03-31", param_hint=name)
+    if day >= now.astimezone(zone).date():
+        raise click.BadParameter(f"{text} is not over yet", param_hint=name)
+    return datetime.combine(day, time(), tzinfo=zone)
+
+
+def _end_of(day: datetime) -> datetime:
+    return datetime.combine(day.date() + timedelta(days=1), time(), tzinfo=day.tzinfo)
+
+
+@cli.command()
+@click.option("--use", "version", metavar="VERSION", envvar="WORKER_USE", show_envvar=True,
+              help="From now on let this model speak; the beginning of its version will do.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), default=20, envvar="WORKER_LIMIT", show_envvar=True,
+              help="List so many of the newest [20].")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, envvar="WORKER_JSON", show_envvar=True,
+              help="Print the models as one JSON object.")  # fmt: skip
+def models(*, version: str | None, limit: int, as_json: bool) -> int:
+    """List the fitted models of conversions with their held-out scores, or go back to one."""
+    settings = _settings()
+    from worker.database.catalogue import read_catalogue  # noqa: PLC0415 - numpy comes with these
+    from worker.database.inspection import ensure_ready  # noqa: PLC0415
+    from worker.database.pool import open_pool  # noqa: PLC0415
+    from worker.registry import adopt_model, find_version, list_models, show_models  # noqa: PLC0415
+
+    job = "conversion_prediction"
+    with open_pool(settings) as database:
+        ensure_ready(database.retrying(read_catalogue, read_only=True))
+        if version is not None:
+            start = version if version.startswith(job) else f"{job}-{version}"
+            chosen = database.retrying(lambda conn: find_version(conn, job, start), read_only=True)
+            now = datetime.now(tz=settings.timezone)
+            database.retrying(lambda conn: adopt_model(conn, job, chosen, now, by_hand=True), read_only=False)
+            click.echo(
+                f"{chosen} speaks from the next run on. A newer fit may take over once 30 days have passed,"
+                " if it does no worse on them.", err=as_json,
+            )  # fmt: skip
+        found = database.retrying(lambda conn: list_models(conn, job, limit), read_only=True)
+    if as_json:
+        click.echo(json.dumps({"job": job, "models": [model.as_json() for model in found]}, ensure_ascii=False))
+    elif version is None:
+        click.echo(show_models(found))
+    return 0
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import psycopg
@@ -23,24 +23,38 @@ from worker.growth_brain import (
     delete_withdrawn,
     make_snapshot,
     model_version,
+    read_claims,
+    read_known_events,
     read_past,
     withdraw_events,
     write_snapshots,
 )
 from worker.heartbeat import heartbeat
-from worker.jobs import Job, LearnsFromPast, load_job
+from worker.jobs import Job, LearnsFromPast, ReviewsClaims, load_job
 from worker.jobs.finding import Finding, Json
 from worker.jobs.windows import local_day
 from worker.leads import Leads
-from worker.ledger import Lease, claim_run, finish_run, read_last_period, read_run, renew_lease, store_model
+from worker.ledger import Lease, claim_run, finish_run, read_last_period, read_run, renew_lease
 from worker.logs import get_logger
-from worker.reading import read_lead_names, read_leads, read_since
+from worker.reading import ReadingReport, read_lead_names, read_leads, read_since
+from worker.registry import Choice, ScoredJob, choose_model, read_last_model, read_models, store_choice, store_model
 from worker.settings import Settings
 from worker.statistics import BoolArray
 from worker.vocabulary import fold
+from worker.watermark import (
+    Changes,
+    Horizon,
+    Watermark,
+    first_mark,
+    read_changes,
+    read_horizon,
+    retrying,
+    write_watermark,
+)
 
 CLIENTS_PER_SHARD = 1000
 POLL_SECONDS = 0.5
+REVIEW = "accuracy_review"  # the job whose model says how stated probabilities are to be mended
 REASONS_TO_CHOOSE = ("other", "autre", "placed in converted by accident", "place dans convertis par erreur")
 
 
@@ -55,6 +69,7 @@ class Request:
     if_due: bool = False
     wait_seconds: float = 65.0
     shards: int | None = None
+    backfill: bool = False  # a past day made later: the ledger says so
 
     @property
     def whole(self) -> bool:
@@ -94,9 +109,19 @@ class Outlets:
     summary: Callable[["JobSummary"], None] = lambda _: None  # of each job, however it ended
 
 
-def run_jobs(database: Database, settings: Settings, request: Request, outlets: Outlets) -> list[JobSummary]:
+@dataclass(frozen=True, slots=True)
+class History:
+    """Leads that were read before, far enough back for any as_of at hand, and what was passed over, by reason."""
+
+    leads: Leads
+    passed_over: dict[str, int]
+
+
+def run_jobs(
+    database: Database, settings: Settings, request: Request, outlets: Outlets, history: History | None = None
+) -> list[JobSummary]:
     """
-    Run jobs one after the other on one reading of the leads.
+    Run jobs one after the other on one reading of the leads, or on a history of them that was read before.
 
     Raises DatabaseShapeError before anything is written when the database is not as needed; a job that fails is
     reported in its summary, and the next ones run.
@@ -104,7 +129,7 @@ def run_jobs(database: Database, settings: Settings, request: Request, outlets: 
     catalogue = database.retrying(read_catalogue, read_only=True)
     ensure_ready(catalogue)
     database.retrying(lambda conn: ensure_rows_visible(catalogue, conn), read_only=True)
-    reading = _Reading(database, catalogue, request)
+    reading = _Reading(database, catalogue, request, history)
     return [
         _run_job(database, settings, request, outlets, catalogue=catalogue, reading=reading, name=name)
         for name in request.jobs
@@ -114,22 +139,28 @@ def run_jobs(database: Database, settings: Settings, request: Request, outlets: 
 class _Reading:
     """The leads, read once for the job with the longest look-back, when the first job needs them."""
 
-    def __init__(self, database: Database, catalogue: Catalogue, request: Request) -> None:
+    def __init__(self, database: Database, catalogue: Catalogue, request: Request, history: History | None) -> None:
         self._database, self._catalogue, self._as_of = database, catalogue, request.as_of
-        self._wanted = request.clients
+        self._wanted, self._rests_on = request.clients, _rests_on(database.settings, request)
         look_backs = [load_job(name).LOOK_BACK_DAYS for name in request.jobs]
         self._days = None if None in look_backs else max(days for days in look_backs if days is not None)
-        self._whole: Leads | None = None
+        self._whole = None if history is None else history.leads
         self._parts: dict[int | None, Leads] = {}
-        self.passed_over: dict[str, int] = {}
+        self.passed_over = {} if history is None else history.passed_over
+        self._cut_to: int | Literal["more"] | None = self._days if history is None else "more"
+
+        self.horizon: Horizon | None = None  # what the reading may have missed; None: unknown
 
     def leads(self, days: int | None) -> Leads:
         """Give the leads with a look-back of `days`, out of the one reading."""
         if self._whole is None:
             since = read_since(self._as_of, self._days)
-            self._whole, report = self._database.retrying(
-                lambda conn: read_leads(conn, self._catalogue, since), read_only=True
-            )
+
+            def read(conn: Connection[Any]) -> tuple[Leads, ReadingReport]:
+                self.horizon = read_horizon(conn, self._catalogue, *self._rests_on)
+                return read_leads(conn, self._catalogue, since)
+
+            self._whole, report = self._database.retrying(read, read_only=True)
             self.passed_over = report.passed_over()
             strangers = sorted(self._wanted.difference(i for i in self._whole.clients.ids if i is not None))
             if strangers:
@@ -137,8 +168,13 @@ class _Reading:
             get_logger().info("leads.read", leads=report.leads, **self.passed_over)
         if days not in self._parts:
             since = read_since(self._as_of, days)
-            self._parts[days] = self._whole if days == self._days else self._whole.in_contact_since(since)
+            self._parts[days] = self._whole if days == self._cut_to else self._whole.in_contact_since(since)
         return self._parts[days]
+
+
+def _rests_on(settings: Settings, request: Request) -> tuple[object, ...]:
+    """List what, beside rows and code, decides what is written: a run that goes on from another must share it."""
+    return settings.store_lead_names, settings.language, request.as_of.tzinfo
 
 
 def _run_job(
@@ -167,7 +203,7 @@ def _run_job(
         if summary.failed_clients:
             summary.error = f"{len(summary.failed_clients)} client(s) failed"
         if lease is not None:
-            _finish(database, lease, summary)
+            _finish(database, lease, summary, work, backfill=request.backfill)
     except RunHeldError as exc:
         summary.status, summary.error = "held", str(exc)
     except WorkerError as exc:
@@ -229,7 +265,7 @@ def _try_claim(database: Database, settings: Settings, request: Request, summary
         return None
 
 
-def _finish(database: Database, lease: Lease, summary: JobSummary) -> None:
+def _finish(database: Database, lease: Lease, summary: JobSummary, work: "_Work", *, backfill: bool) -> None:
     counts = {
         "clients": summary.clients,
         "snapshots": summary.snapshots,
@@ -237,8 +273,15 @@ def _finish(database: Database, lease: Lease, summary: JobSummary) -> None:
         "updated": summary.updated,
         "deleted": summary.deleted,
         "failed_clients": summary.failed_clients,
+        "backfill": backfill,
     }
-    database.retrying(lambda conn: finish_run(conn, lease, summary.status, counts, summary.error), read_only=False)
+
+    def finish(conn: Connection[Any]) -> None:
+        finish_run(conn, lease, summary.status, counts, summary.error)
+        if work.leaves_mark:
+            write_watermark(conn, lease.job, work.mark and retrying(work.mark, summary.failed_clients))
+
+    database.retrying(finish, read_only=False)
 
 
 def _release(database: Database, lease: Lease | None, summary: JobSummary) -> None:
@@ -268,30 +311,93 @@ class _Work:
     model: Mapping[str, Json] = field(default_factory=dict)
     version: str = ""
     past: list[dict[str, Any]] = field(default_factory=list)
+    resolved: Any = None  # of a job that reviews claims: what became of them
     on_record: list[Finding] = field(default_factory=list)  # of the shard at hand: events the application recorded
+
+    told: list[Finding] = field(default_factory=list)  # likewise: the others, whether they are written already or not
+    known: int = 0  # likewise: how many of those are
+    mark: Watermark | None = None  # up to where everything is seen once this run is done
+
+    @property
+    def leaves_mark(self) -> bool:
+        """Whether the next run of this job may go on from where this one ends."""
+        return self.request.whole and getattr(self.job, "INCREMENTAL", False)
 
     def do(self, reading: _Reading) -> None:
         """Fit once, then analyse and write shard by shard, the global snapshot last."""
+        changes = self._changes()
+        if changes is not None:
+            self._catch_up(changes)
+            return
         leads = reading.leads(self.job.LOOK_BACK_DAYS)
         types = getattr(self.job, "PAST_EVENT_TYPES", ())
         if types:
             self.past = self.database.retrying(lambda conn: read_past(conn, types, self.request.as_of), read_only=True)
-        self.model = self._fit(leads.of_clients(leads.clients.pooled))
-        self.version = model_version(self.job.NAME, self.model)
-        if not self.request.dry_run:
-            self.database.retrying(
-                lambda conn: store_model(conn, self.job.NAME, self.version, self.model, self.request.as_of),
-                read_only=False,
-            )
+        if getattr(self.job, "REVIEWS_CLAIMS", False):
+            self.resolved = self._resolve(leads)
+        self._learn(leads.of_clients(leads.clients.pooled))
         shards = self._shards(leads)
         for done, keep in enumerate(shards):
             self._shard(leads, keep)
             self.outlets.progress(self.job.NAME, done + 1, len(shards) + 1)
         if not self.request.clients and leads.clients.pooled.any():
             self._write(self._analyse(leads.pool()), [], with_global=True)
+        if self.leaves_mark and reading.horizon is not None:
+            self.mark = first_mark(leads, reading.horizon, self.request.as_of, self.version)
         self.outlets.progress(self.job.NAME, len(shards) + 1, len(shards) + 1)
 
+    def _changes(self) -> Changes | None:
+        """Read what was written since this job's last run; None: everything has to be read."""
+        if not self.leaves_mark or self.request.backfill:
+            return None
+        name, as_of, rests_on = self.job.NAME, self.request.as_of, _rests_on(self.settings, self.request)
+        return self.database.retrying(
+            lambda conn: read_changes(conn, self.catalogue, name, as_of, *rests_on), read_only=True
+        )
+
+    def _catch_up(self, changes: Changes) -> None:
+        """Analyse and write the clients whose rows changed, by the model that the last full pass learned."""
+        self.model, self.version, self.past = changes.model, changes.mark.model_version, changes.past
+        shards = [] if changes.leads is None else self._shards(changes.leads)
+        for done, keep in enumerate(shards):
+            assert changes.leads is not None  # noqa: S101 - there are shards of it
+            self._shard(changes.leads, keep)
+            self.outlets.progress(self.job.NAME, done + 1, len(shards))
+        self.summary.passed_over = {**changes.passed_over, **self.summary.passed_over}
+        self.mark = changes.mark
+
+    def _learn(self, pooled: Leads) -> None:
+        """Fit, let the fit contend with the model in force where its job scores models, and keep what came of it."""
+        name, as_of = self.job.NAME, self.request.as_of
+        fitted = self._fit(pooled)
+        self.model, self.version = fitted, model_version(name, fitted)
+        choice: Choice | None = None
+        if hasattr(self.job, "evaluate"):
+            choice = choose_model(self.database, cast("ScoredJob", self.job), pooled, fitted, as_of)
+            self.model, self.version = choice.model, choice.version
+
+        def keep(conn: Connection[Any]) -> None:
+            if choice is None:
+                store_model(conn, name, self.version, fitted, as_of)
+            else:
+                store_choice(conn, name, fitted, as_of, choice)
+
+        if not self.request.dry_run:
+            self.database.retrying(keep, read_only=False)
+        if getattr(self.job, "LEARNS_FROM_REVIEW", False):
+            last = self.database.retrying(lambda conn: read_last_model(conn, REVIEW, as_of), read_only=True)
+            self.model = {**self.model, "recalibration": None if last is None else last[1].get("recalibration")}
+
+    def _resolve(self, leads: Leads) -> Any:
+        """Let the job decide the claims on record by what the leads tell since."""
+        claims = self.database.retrying(lambda conn: read_claims(conn, self.request.as_of), read_only=True)
+        versions = sorted({claim.model_version for claim in claims if claim.model_version})
+        models = self.database.retrying(lambda conn: read_models(conn, versions), read_only=True)
+        return cast("ReviewsClaims", self.job).resolve(leads, claims, models, self.request.as_of)
+
     def _fit(self, leads: Leads) -> Mapping[str, Json]:
+        if self.resolved is not None:
+            return cast("ReviewsClaims", self.job).fit(leads, self.request.as_of, past=self.resolved)
         if not getattr(self.job, "LEARNS_FROM_PAST", False):
             return self.job.fit(leads, self.request.as_of)
         name, as_of = self.job.NAME, self.request.as_of
@@ -338,24 +444,55 @@ class _Work:
                 self._shard(leads, mask)
 
     def _analyse(self, leads: Leads) -> list[Snapshot]:
-        findings = self.job.analyse(leads, self.model, self.request.as_of, self._generator())
+        as_of = self.request.as_of
+        if self.resolved is not None:
+            reviewing = cast("ReviewsClaims", self.job)
+            findings = reviewing.analyse(leads, self.model, as_of, self._generator(), past=self.resolved)
+        else:
+            findings = self.job.analyse(leads, self.model, as_of, self._generator())
         reconcile = getattr(self.job, "reconcile", None)
         if reconcile is not None:
             everything = findings
-            findings = reconcile(findings, self.past, self.request.as_of)
+            findings = reconcile(findings, self.past, as_of)
             if self.job.EVENT_TYPE in NAMED:
                 kept = {(finding.event_type, finding.claim_key) for finding in findings}
                 self.on_record = [f for f in everything if (f.event_type, f.claim_key) not in kept]
                 counted = self.summary.passed_over.get("already_on_record", 0)
                 self.summary.passed_over["already_on_record"] = counted + len(self.on_record)
+                self._count_undated(findings)
+                self.told, findings = findings, self._without_known(findings, leads)
         findings = self._with_names(findings)
         language = dict(zip(leads.clients.ids, leads.clients.language, strict=True))
         return [
-            make_snapshot(
-                finding, self.request.as_of, self.version, language.get(finding.client_id) or self.settings.language
-            )
+            make_snapshot(finding, as_of, self.version, language.get(finding.client_id) or self.settings.language)
             for finding in findings
         ]
+
+    def _count_undated(self, findings: Sequence[Finding]) -> None:
+        """Count the conversions that nothing dates, and those that are over without anything telling since when."""
+        passed_over = self.summary.passed_over
+        for name, number in (
+            ("undated_conversions", sum(finding.content.get("dated") is False for finding in findings)),
+            ("undated_reversions", sum(bool(finding.facts.get("lapsed")) for finding in findings)),
+        ):
+            passed_over[name] = passed_over.get(name, 0) + number
+
+    def _without_known(self, findings: list[Finding], leads: Leads) -> list[Finding]:
+        """Leave out the events that are written already: once written they stay."""
+        self.known = 0
+        if self.request.dry_run or not findings:
+            return findings
+        client_ids = [i for i in leads.clients.ids if i is not None]
+        known = self.database.retrying(
+            lambda conn: read_known_events(conn, client_ids, id_type=self._id_type), read_only=True
+        )
+        new = [f for f in findings if (f.client_id, f.event_type, f.claim_key) not in known]
+        self.known = len(findings) - len(new)
+        return new
+
+    @property
+    def _id_type(self) -> str:
+        return self.catalogue.type_of("growth_brain", "client_id") or "uuid"
 
     def _generator(self) -> np.random.Generator:
         """Seed by job and as_of alone: never by shard, worker or process."""
@@ -394,14 +531,14 @@ class _Work:
             self.summary.snapshots += len(snapshots)
             return
 
-        id_type = self.catalogue.type_of("growth_brain", "client_id") or "uuid"
+        id_type = self._id_type
 
         def transaction(conn: Connection[Any]) -> Written:
             if self.lease is not None:
                 renew_lease(conn, self.lease, self.settings.lease_seconds)
             if self.job.EVENT_TYPE in NAMED:
                 withdrawn = withdraw_events(
-                    conn, client_ids, on_record=self.on_record, snapshots=snapshots, id_type=id_type
+                    conn, client_ids, self.request.as_of, on_record=self.on_record, told=self.told, id_type=id_type
                 )
             else:
                 withdrawn = delete_withdrawn(
@@ -416,8 +553,9 @@ class _Work:
             return withdrawn + write_snapshots(conn, snapshots, id_type=id_type)
 
         written = self.database.retrying(transaction, read_only=False)
-        self.summary.snapshots += len(snapshots)
+        self.summary.snapshots += len(snapshots) + self.known
         self.summary.inserted += written.inserted
         self.summary.updated += written.updated
         self.summary.deleted += written.deleted
-        self.summary.unchanged += len(snapshots) - written.inserted - written.updated
+        self.summary.unchanged += len(snapshots) + self.known - written.inserted - written.updated
+        self.told, self.on_record, self.known = [], [], 0

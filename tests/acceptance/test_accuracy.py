@@ -114,9 +114,9 @@ def test_little_or_nothing_to_check_is_said(database_url, connect):
 
 
 def test_it_stops_as_the_other_commands_do(database_url, empty_database_url):
-    plain = run_worker(database_url, "accuracy")
-    assert (plain.code, plain.out) == (2, "")
-    assert "--replicate" in plain.err
+    assert run_worker(database_url, "accuracy", "--client", "550e8400-e29b-41d4-a716-446655440000").code == 2
+    assert run_worker(None, "accuracy").code == 2
+    assert run_worker(empty_database_url, "accuracy").code == 3
     assert run_worker(database_url, "accuracy", "--replicate", "--periods", "0").code == 2
     assert run_worker(database_url, "accuracy", "--replicate", "--client", "Maple").code == 2
     assert run_worker(None, "accuracy", "--replicate").code == 2

@@ -12,7 +12,7 @@ from test_schema import OLD_GROWTH_BRAIN, picture
 from worker.run import cli
 
 DAY = "2025-03-30"
-JOBS = ("conversion_events", *ANALYSES)
+JOBS = ("conversion_events", *ANALYSES, "accuracy_review")
 
 
 @pytest.fixture

@@ -20,11 +20,39 @@ def test_an_undated_conversion_that_is_dated_later_stays_one(database_url, conne
     conn = connect(database_url)
     client = add_client(conn, 1)
     add_lead(conn, client, numbered(3, 0), utc("02-10 12:00"), current_tag="Converti")
-    run(database_url, "2025-03-20")
+    assert run(database_url, "2025-03-20")["passed_over"]["undated_conversions"] == 1
     assert [row["learning_snapshot"]["days_to_convert"] for row in events(conn, client)] == [None]
+    between = {"from": "2025-02-10T12:00:00+00:00", "to": "2025-02-10T12:00:00+00:00"}
+    assert [row["learning_snapshot"]["between"] for row in events(conn, client)] == [between]
     add_action(conn, client, numbered(3, 0), "tag", utc("03-25 12:00"), tag="Converti", conversion_outcome=True)
-    run(database_url, "2025-03-30")
+    assert run(database_url, "2025-03-30")["passed_over"]["undated_conversions"] == 0
     assert [row["learning_snapshot"]["days_to_convert"] for row in events(conn, client)] == [43]
+
+
+def test_an_earlier_look_leaves_what_a_later_one_found(database_url, connect):
+    """A second conversion that nothing dates is not taken for the first, which is all that the earlier look knows."""
+    conn = connect(database_url)
+    client = add_client(conn, 1)
+    lead = add_lead(conn, client, numbered(3, 0), utc("02-10 12:00"), current_tag="Converted")
+    conn.execute("UPDATE lead_memory SET last_updated = %s", [utc("03-22 09:00")])
+    add_action(conn, client, lead, "tag", utc("02-15 12:00"), tag="Converted", conversion_outcome=True)
+    add_action(conn, client, lead, "tag", utc("02-20 12:00"), tag="Active", conversion_outcome=False,
+               reversion_reason="x")  # fmt: skip
+    run(database_url, "2025-03-25")
+    before = events(conn, client)
+    assert [row["learning_snapshot"]["dated"] for row in before] == [True, False]
+    run(database_url, "2025-02-16")
+    assert events(conn, client) == before
+
+
+def test_a_reversion_that_only_the_columns_tell_is_counted(database_url, connect):
+    conn = connect(database_url)
+    client = add_client(conn, 1)
+    lead = add_lead(conn, client, numbered(3, 0), utc("02-10 12:00"), current_tag="Active")
+    add_action(conn, client, lead, "tag", utc("02-15 12:00"), tag="Converted", conversion_outcome=True)
+    passed_over = run(database_url, "2025-03-25")["passed_over"]
+    assert (passed_over["undated_conversions"], passed_over["undated_reversions"]) == (0, 1)
+    assert len(events(conn, client)) == 1
 
 
 def test_the_applications_row_replaces_ours_when_it_comes_later(database_url, connect):

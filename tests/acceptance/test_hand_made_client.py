@@ -273,6 +273,7 @@ def test_every_snapshot_keeps_the_contract(hand_made, analyses):
         "urgency_trend": ("change_class", "split_half", AS_OF),
         "tone_distribution": ("within_distance", "split_half", AS_OF),
         "conversion_prediction": ("count_in_range", "outcome", AS_OF + timedelta(days=30)),
+        "accuracy_review": ("within_distance", "outcome", AS_OF + timedelta(days=30)),
     }
     assert set(analyses) == set(claims)
     for event_type, row in analyses.items():
@@ -284,14 +285,20 @@ def test_every_snapshot_keeps_the_contract(hand_made, analyses):
         assert row["created_at"] == AS_OF
         assert datetime.fromisoformat(content["as_of"]) == AS_OF
         assert (content["period_key"], content["claim_key"]) == (DAY, "")
+        assert content["schema_version"] == 1
+        assert content["model_version"]
+        if event_type == "accuracy_review":  # its window is that of the claims, and n counts claims: see below
+            continue
         assert {k: datetime.fromisoformat(v) for k, v in content["window"].items()} == {
             "from": AS_OF - timedelta(days=30),
             "to": AS_OF,
         }
         n, n_previous = (10, None) if event_type == "conversion_prediction" else (7, 3)
         assert (content["n"], content["n_previous"]) == (n, n_previous)
-        assert content["schema_version"] == 1
-        assert content["model_version"]
+    content = content_of(analyses, "accuracy_review")
+    jobs = content["jobs"].values()
+    assert (content["n"], content["n_previous"]) == (sum(job["resolved"] for job in jobs), None)
+    assert datetime.fromisoformat(content["window"]["to"]) == AS_OF
     assert content_of(analyses, "conversion_prediction")["confidence"] == float(
         analyses["conversion_prediction"]["confidence"]
     )
@@ -323,7 +330,9 @@ def test_texts_are_in_the_clients_language(hand_made, rows):
 def test_the_global_snapshot_speaks_of_both(hand_made):
     conn, *_ = hand_made
     everyone = by_type([row for row in snapshots(conn, None) if row["event_type"] != "pattern_detected"])
-    assert set(everyone) == {"engagement_score", "urgency_trend", "tone_distribution", "conversion_prediction"}
+    assert set(everyone) == {
+        "engagement_score", "urgency_trend", "tone_distribution", "conversion_prediction", "accuracy_review",
+    }  # fmt: skip
     content = content_of(everyone, "engagement_score")
     assert content["metrics"]["total_leads"] == 7 + 15
     assert (content["n"], content["n_previous"]) == (22, 18)
@@ -338,6 +347,7 @@ RAW = {
     ),
     "tone_distribution": ("counts", "distribution"),
     "conversion_prediction": ("cohort",),
+    "accuracy_review": (),
     "conversion": ("lead_id", "days_to_convert", "touch_points", "initial_urgency", "final_tag"),
     "reversion": ("lead_id", "reason", "reverted_to", "days_as_customer"),
 }  # fmt: skip

@@ -49,6 +49,7 @@ PICTURE = """
 ADDITIONS = {
     "growth_brain_one_per_claim",
     "growth_brain_history",
+    "growth_brain_foreign_events",
     "idx_lead_memory_timestamp",
     "idx_lead_actions_lead_id",
     "idx_lead_actions_timestamp",
@@ -176,6 +177,7 @@ def test_growth_brain_is_the_seeds_to_the_letter(database_url, empty_database_ur
     assert {row[2] for row in found} & ADDITIONS == {
         "growth_brain_one_per_claim",
         "growth_brain_history",
+        "growth_brain_foreign_events",
         "growth_worker_writes",
     }
 

@@ -111,9 +111,14 @@ def run(name, leads, as_of=AS_OF):
 def world(seed, as_of=AS_OF, n_clients=4, **plan):
     """Draw a small company world as clients, lead rows and action rows; also whatever lies at or after as_of."""
     from worker.simulate import company_world
+
+    return rows_of(company_world(np.random.default_rng(seed), as_of, n_clients, 200, **plan))
+
+
+def rows_of(drawn):
+    """Give a simulated world's clients, lead rows and action rows as the queries read them."""
     from worker.vocabulary import industry_key
 
-    drawn = company_world(np.random.default_rng(seed), as_of, n_clients, 200, **plan)
     rows = [
         lead(
             row.id, row.timestamp, row.client_id, urgency=row.urgency, tone=row.tone, confidence=row.confidence_score,

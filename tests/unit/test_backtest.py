@@ -6,10 +6,14 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from lead_rows import AS_OF, CLIENT_IDS, action, arranged, days_before, lead
+from lead_rows import AS_OF, CLIENT_IDS, action, arranged, days_before, lead, rows_of
+from undone import undone
 
-from worker.backtest import cut_offs_between, run_backtest, score
+from worker.backtest import cut_offs_between, run_backtest
 from worker.jobs import conversion_prediction
+from worker.jobs.conversion_outcomes import score
+from worker.reading import arrange
+from worker.simulate import company_world
 
 CUT = days_before(60)
 NOW = AS_OF
@@ -61,6 +65,22 @@ def test_nothing_after_the_cut_off_reaches_its_predictions():
     assert one.converted.sum() > 0 == two.converted.sum()
 
 
+def test_nothing_undone_of_whole_companies_reaches_a_prediction():
+    """Repeat contacts, histories, archived and deleted leads, both tracks of outcomes: all as they stood at the cut."""
+    world = company_world(np.random.default_rng(5), AS_OF, 6, 200, special_clients=False)
+    then = undone(world, CUT)
+    assert 0 < len(then.leads) < len(world.leads)
+    leads = [arrange(*rows_of(part)) for part in (world, then)]
+    models = [json.dumps(conversion_prediction.fit(part, CUT)) for part in leads]
+    assert models[0] == models[1]
+    found = [
+        conversion_prediction.analyse(part, json.loads(models[0]), CUT, np.random.default_rng(1)) for part in leads
+    ]
+    assert [finding.content for finding in found[0]] == [finding.content for finding in found[1]]
+    assert [finding.claim for finding in found[0]] == [finding.claim for finding in found[1]]
+    assert [finding.facts for finding in found[0]] == [finding.facts for finding in found[1]]
+
+
 def test_the_model_survives_json():
     rows, actions = rows_and_actions()
     leads = arranged(rows, actions, 2)
@@ -110,6 +130,34 @@ def test_scores_of_known_probabilities():
     assert scores.log_loss == pytest.approx((np.log(2) - np.log(0.75)) / 3)
     assert scores.auc == 1.0
     assert np.isnan(score(np.array([0.5]), np.array([True])).auc)
+
+
+def test_the_slope_tells_bold_from_timid():
+    """Log odds twice too far from zero have slope a half."""
+    rng = np.random.default_rng(1)
+    odds = rng.normal(-2, 1, 40_000)
+    happened = rng.random(40_000) < 1 / (1 + np.exp(-odds))
+    for factor, slope in ((1.0, 1.0), (2.0, 0.5)):
+        said = 1 / (1 + np.exp(-factor * odds))
+        assert score(said, happened).calibration_slope == pytest.approx(slope, rel=0.05)
+    assert np.isnan(score(np.full(9, 0.3), np.arange(9) < 3).calibration_slope)
+    assert np.isnan(score(np.array([0.2, 0.3, 0.8]), np.array([False, False, True])).calibration_slope)
+
+
+def test_a_models_scores_are_those_of_the_backtest():
+    rows, actions = rows_and_actions()
+    leads = arranged(rows, actions, 2)
+    found = conversion_prediction.evaluate(leads, conversion_prediction.fit(leads, CUT), CUT)
+    figures = run_backtest(leads, [CUT], NOW).as_json()["all"]
+    assert set(found) == {"leads", "conversions", "expected", "brier", "log_loss", "auc", "calibration_slope"}
+    assert found["conversions"] == figures["actual"] > 0
+    for name in ("leads", "expected", "brier", "log_loss", "auc", "calibration_slope"):
+        assert found[name] == figures[name]
+    nothing = conversion_prediction.evaluate(arranged([]), conversion_prediction.fit(arranged([]), CUT), CUT)
+    assert nothing == {
+        "leads": 0, "conversions": 0, "expected": 0.0, "brier": None, "log_loss": None, "auc": None,
+        "calibration_slope": None,
+    }  # fmt: skip
 
 
 def test_cut_offs_step_on_the_calendar():

@@ -88,7 +88,13 @@ def reversion(probability=0.95, **changes):
     return finding("reversion", content | changes, probability, parameters={"days": 90})
 
 
-EVERY_KIND = (engagement, urgency, tone, pattern, prediction, conversion, reversion)
+def review(probability=0.93, *, client_id="c-1", **changes):
+    content = {"overall": {"resolved": 12, "pending": 3, "mean_said": 0.76, "mean_right": 0.75}}
+    parameters = {"distance": 0.05}
+    return finding("accuracy_review", content | changes, probability, parameters=parameters, client_id=client_id)
+
+
+EVERY_KIND = (engagement, urgency, tone, pattern, prediction, conversion, reversion, review)
 
 
 def number_variants(make):
@@ -290,6 +296,30 @@ def number_variants(make):
                 " Il est très probable (95~%) que ce sera encore le cas dans 90 jours."
             ),
         ),
+        (
+            review(0.96),
+            (
+                "Of 12 past statements that can be checked by now, 75% came true, where 76% was to be expected. It is"
+                " very likely (96%) that over all clients, stated probabilities are right to within 5 points."
+            ),
+            (
+                "La part de ce qui s’est révélé juste, parmi ce qui peut être vérifié à ce jour"
+                " (12 affirmations passées), est de 75~%, quand il fallait s’attendre à 76~%. Il est très probable"
+                " (96~%) que les probabilités annoncées sont justes à 5 points près, tous clients confondus."
+            ),
+        ),
+        (
+            review(0.38, client_id=None, overall={"resolved": 0, "pending": 1200, "mean_said": None}),
+            (
+                "It is not yet time to check any of the 1,200 statements made so far about all clients. It is too early"
+                " to say whether over all clients, stated probabilities are right to within 5 points (38%)."
+            ),
+            (
+                "Il est trop tôt pour vérifier les 1_200 affirmations faites jusqu’ici (tous clients confondus)."
+                " Quant à savoir si les probabilités annoncées sont justes à 5 points près, tous clients confondus,"
+                " il est trop tôt pour le dire (38~%)."
+            ),
+        ),
     ],
 )
 def test_what_is_said(made, english, french):
@@ -444,12 +474,29 @@ def test_actions_follow_from_what_is_there():
     ]
 
 
+def test_actions_follow_from_the_reasons_first():
+    """What a reason said is not said again of all open leads, and nothing is advised that a reason speaks against."""
+    facts = {"high_urgency_open": 9, "young_open": 3, "stale_open": 2, "top_source": "Web", "follow_up_open": 1}
+    reasons = {"reason_high_urgency": 2, "reason_ageing": 1, "reason_source": "Web"}
+    assert recommended_actions(facts | reasons, "en") == [
+        "Reply soon to 2 promising leads of high urgency: such leads tend to convert more often",
+        "Do not let one promising lead wait: the odds tend to be better at its age than later",
+        "Look after leads from “Web”: they tend to convert more often",
+        "Follow up with the only lead tagged “Follow-Up”",
+    ]
+    against = recommended_actions(facts | {"reason_high_urgency_against": 1, "reason_touch_due": 10}, "fr")
+    assert against[0].startswith("Reprenez contact avec 10 prospects prometteurs\u00a0:")
+    assert not any("urgence" in action for action in against)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("nothing", [None, 0, -1, float("nan"), float("inf"), "5", True])
 def test_no_action_follows_from_nothing(nothing, language):
     counts = ("follow_up_open", "high_urgency_open", "young_open", "stale_open")
     assert recommended_actions(dict.fromkeys(counts, nothing) | {"top_source": None, "n_open": 3}, language) == []
-    assert recommended_actions({"top_source": "unknown"}, language) == []
+    reasons = [f"reason_{name}" for name in ("high_urgency", "touch_due", "ageing", "recent_touch", "source")]
+    assert recommended_actions(dict.fromkeys(reasons[:4], nothing) | {"reason_source": None}, language) == []
+    assert recommended_actions({"top_source": "unknown", "reason_source": "inconnu"}, language) == []
     assert recommended_actions({}, language) == []
 
 

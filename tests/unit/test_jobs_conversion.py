@@ -1,11 +1,14 @@
 """conversion_events and conversion_prediction: the events' keys and words, the cohort, and what the history teaches."""
 
 import hashlib
+import json
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from lead_rows import AS_OF, CLIENT_IDS, action, analysed, arranged, days_before, fitted, history, lead, run
 
+from worker.jobs import conversion_prediction
 from worker.jobs.conversion_events import reconcile
 from worker.leads import from_microseconds, to_microseconds
 
@@ -31,6 +34,7 @@ def test_a_conversion_in_the_seeds_words():
         "initial_urgency": "High",
         "final_tag": "Converted",
         "dated": True,
+        "between": None,
     }
     assert isinstance(finding.content["days_to_convert"], int)
     assert finding.created_at == days_before(12)
@@ -71,19 +75,38 @@ def test_an_undated_conversion_keeps_its_key_whatever_happens_to_the_lead_later(
 def test_deleted_leads_and_the_pool_have_no_events():
     leads = arranged([lead("a", days_before(20), tag="Converted", deleted=True)], [tag("a", 9, "Converted")])
     model = fitted("conversion_events", leads)
-    assert model["conversion"]["matured"]
+    assert model["conversion"]["reached"]
     assert analysed("conversion_events", leads, model) == []
     assert analysed("conversion_events", leads.pool(), model) == []
 
 
-def test_an_events_confidence_knows_only_what_had_matured_before_it():
+def test_an_events_confidence_knows_only_what_was_known_when_its_week_began():
     rows = [lead(f"{i}", days_before(300), tag="Active" if i < 9 else "Converted") for i in range(10)]
     actions = [tag(f"{i}", 290, "Converted") for i in range(9)]
     actions += [tag(f"{i}", 280, "Active", converted=False, reason="x") for i in range(9)]
-    early = next(f for f in events(rows, [*actions, tag("9", 210, "Converted")]) if f.content["lead_id"] == "9")
-    late = next(f for f in events(rows, [*actions, tag("9", 190, "Converted")]) if f.content["lead_id"] == "9")
-    assert early.claim.probability == pytest.approx(0.9)
-    assert late.claim.probability < 0.6
+
+    def confidence(days):
+        found = events(rows, [*actions, tag("9", days, "Converted")])
+        return next(f.claim.probability for f in found if f.content["lead_id"] == "9")
+
+    assert confidence(291) == pytest.approx(0.9)
+    assert confidence(285) > 0.9  # nine that lasted for some days, and nothing else is known
+    assert confidence(260) < 0.6
+    # 14 days of age are over on 2024-06-28; from Monday, the first of July, on that is known
+    assert days_before(274).isoformat() == "2024-06-30T00:00:00+00:00"
+    assert confidence(276) == confidence(273.001) > confidence(273)
+
+
+def test_conversions_that_still_last_count_as_well():
+    """Twenty conversions of two weeks ago that stand say more than none, and less than twenty of months ago."""
+    rows = [lead(f"{i}", days_before(300), tag="Converted") for i in range(21)]
+
+    def confidence(days):
+        found = events(rows, [*(tag(f"{i}", days, "Converted") for i in range(20)), tag("20", 1, "Converted")])
+        return next(f.claim.probability for f in found if f.content["lead_id"] == "20")
+
+    assert confidence(2) == pytest.approx(0.9)
+    assert 0.9 < confidence(25) < confidence(130)
 
 
 def test_the_applications_own_rows_are_not_doubled():
@@ -109,6 +132,18 @@ def history_of(n, share, prefix="h", client=CLIENT_IDS[0]):
         for row in rows
         if row[9] == "Converted"
     ]
+    return rows, actions
+
+
+def steady_history(n, share, prefix="s", client=CLIENT_IDS[0]):
+    """Leads of the last 330 days, a share of which converts, after some ten days."""
+    rng = np.random.default_rng(n)
+    rows, actions = [], []
+    for i in range(n):
+        age, after = float(rng.uniform(0.1, 330)), float(rng.exponential(10)) if rng.random() < share else np.inf
+        rows.append(lead(f"{prefix}{i}", days_before(age), client, tag="Converted" if after < age else None))
+        if after < age:
+            actions.append(action(f"{prefix}{i}", "tag", days_before(age - after), tag="Converted"))
     return rows, actions
 
 
@@ -152,6 +187,81 @@ def test_the_leads_probabilities_add_up():
     total = sum(item["probability"] for item in finding.content["high_value_leads"])
     assert finding.content["cohort"]["size"] == 8
     assert total == pytest.approx(finding.content["expected_conversions"])
+
+
+def test_a_model_of_an_earlier_day_predicts_as_well():
+    """Its periods and blocks of arrival stay where they were, whatever has come since."""
+    leads = arranged(*steady_history(600, 0.4))
+    old = fitted("conversion_prediction", leads, days_before(200))
+    assert len(old["periods"]) < len(fitted("conversion_prediction", leads)["periods"])
+    (finding,) = analysed("conversion_prediction", leads, json.loads(json.dumps(old)))
+    (now,) = run("conversion_prediction", leads)
+    assert finding.content["cohort"] == now.content["cohort"]
+    assert finding.content["expected_conversions"] == pytest.approx(now.content["expected_conversions"], rel=0.5)
+    scores = conversion_prediction.evaluate(leads, old, days_before(60))
+    assert scores["leads"] > 0
+    assert all(np.isfinite(value) for value in scores.values())
+
+
+STRANGE = {
+    "one lead": ([lead("a", days_before(9))], []),
+    "no arrival": ([lead("a", None), lead("b", days_before(9))], []),
+    "all converted": history_of(40, 1.0),
+    "all converted and one open": (
+        [*history_of(40, 1.0)[0], lead("open", days_before(3))],
+        history_of(40, 1.0)[1],
+    ),
+    "none converted": history_of(40, 0.0),
+    "all at once": (
+        [lead(f"{i}", days_before(9), tag="Converted") for i in range(30)] + [lead("open", days_before(3))],
+        [action(f"{i}", "tag", days_before(9), tag="Converted") for i in range(30)],
+    ),
+    "from the future": (
+        [*history_of(40, 0.5)[0], lead("later", days_before(-5)), lead("won later", days_before(-9), tag="Converted")],
+        [*history_of(40, 0.5)[1], action("won later", "tag", days_before(-10), tag="Converted")],
+    ),
+    "converted before arrival": (
+        [lead("a", days_before(5), tag="Converted"), lead("b", days_before(5))],
+        [action("a", "tag", days_before(30), tag="Converted")],
+    ),
+    "a decade old": (
+        [lead(f"{i}", days_before(3650 + i)) for i in range(20)] + [lead("won", days_before(3000), tag="Converted")],
+        [action("won", "tag", days_before(2000), tag="Converted")],
+    ),
+    "undated conversions": (
+        [lead(f"{i}", days_before(90 - i), tag="Converted" if i % 2 else None) for i in range(30)],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_strange_databases_give_finite_findings(name):
+    leads = arranged(*STRANGE[name])
+    model = json.loads(json.dumps(fitted("conversion_prediction", leads), allow_nan=False))
+    for part in (leads, leads.pool()):
+        found = analysed("conversion_prediction", part, model)
+        assert len(found) == (0 if name == "all converted" else 1)
+        for finding in found:
+            json.dumps(finding.content, allow_nan=False)
+            assert 0 < finding.claim.probability <= 1
+            assert all(0 < item["probability"] < 1 for item in finding.content["high_value_leads"])
+            assert not {"later", "won later"} & {item["lead_id"] for item in finding.content["high_value_leads"]}
+
+
+def test_small_clients_lean_on_the_pool_and_large_ones_on_themselves():
+    """Of three leads that did not convert nothing can be told, of three thousand a lot."""
+    parts = [
+        steady_history(3000, 0.4), steady_history(3000, 0.1, "k", CLIENT_IDS[1]),
+        steady_history(3, 0.0, "m", CLIENT_IDS[2]),
+    ]  # fmt: skip
+    leads = arranged([row for rows, _ in parts for row in rows], [a for _, actions in parts for a in actions], 3)
+    levels = conversion_prediction.predict(
+        leads, fitted("conversion_prediction", leads), AS_OF, np.random.default_rng(1)
+    ).levels
+    assert 3 < levels.multiplier[0] / levels.multiplier[1] < 6
+    assert levels.multiplier[1] < levels.multiplier[2] < levels.multiplier[0]
+    assert levels.noise[2] > 5 * levels.noise[0]
 
 
 def test_the_advice_counts_tags_of_back_then():

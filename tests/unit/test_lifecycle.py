@@ -1,12 +1,14 @@
 """Episodes of being a customer, from actions that may be missing, partial, doubled or out of order."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lead_rows import AS_OF, action, arranged, days_before, history, lead
+from lead_rows import AS_OF, CLIENT_IDS, action, arranged, days_before, history, lead
 
-from worker.leads import DAY, to_microseconds
-from worker.lifecycle import conversion_episodes, observe
+from worker.leads import DAY, from_microseconds, to_microseconds
+from worker.lifecycle import conversion_episodes, event_key, observe, resolve_stays, spells
 
 END = to_microseconds(AS_OF)
 
@@ -173,6 +175,125 @@ def test_following_a_lead_to_its_end():
     assert followed.outcome.tolist() == [1, 2, 2, 0, 1, 2]
 
 
+@pytest.mark.parametrize(
+    ("put_away", "columns"),
+    [
+        (action("a", "archive", days_before(20)), {"tag": "Converted", "archived": True}),
+        (action("a", "delete", days_before(20)), {"tag": "Converted", "deleted": True}),
+    ],
+)
+def test_a_customer_who_is_put_away_has_not_gone_back(put_away, columns):
+    (episode,) = episodes(one(**columns), [tag(30, "Converted", converted=True), put_away])
+    assert (episode.start, episode.end, episode.lapsed) == (at(30), None, False)
+    assert spans(one(tag="Converted"), [tag(30, "Converted"), put_away, action("a", "reactivate", days_before(10))])
+
+
+@pytest.mark.parametrize(("label", "reverted_to"), [("Archivé", "Archived"), ("Deleted", "Deleted")])
+def test_a_tag_that_archives_is_another_tag(label, reverted_to):
+    """The flags put a customer away; a tag in the place of Converted takes it back, whatever it says."""
+    (episode,) = episodes(one(tag=label), [tag(30, "Converted", converted=True), tag(20, label)])
+    assert (episode.start, episode.end, episode.reverted_to) == (at(30), at(20), reverted_to)
+
+
+def test_won_lost_and_won_again_by_outcome():
+    actions = [outcome(30, "client_closed"), outcome(20, None), outcome(10, "client_closed")]
+    assert spans(one(outcome="client_closed", closed_at=days_before(10)), actions) == [(30, 20), (10, None)]
+
+
+def test_both_a_tag_and_an_outcome_are_one_conversion():
+    actions = [tag(30, "Converted", converted=True), outcome(29, "client_closed")]
+    assert spans(one(tag="Converted", outcome="client_closed", closed_at=days_before(29)), actions) == [(30, None)]
+    revert = tag(20, "Active", converted=False, reason="Placed in converted by accident")
+    assert spans(one(tag="Active", outcome="client_closed", closed_at=days_before(29)), [*actions, revert]) == [
+        (30, 20)
+    ]
+
+
+def test_french_words_say_the_same():
+    reason = "Placé dans convertis par erreur"
+    (episode,) = episodes(one(tag="Actif"), [tag(30, "Converti"), tag(20, "Actif", converted=False, reason=reason)])
+    assert (episode.start, episode.end, episode.reverted_to, episode.reason) == (at(30), at(20), "Active", reason)
+    assert spans(one(tag="Suivi"), [tag(30, "Convertie"), tag(20, "Suivi")]) == [(30, 20)]
+
+
+def test_actions_without_their_lead_are_nobodys():
+    assert episodes([], [tag(30, "Converted")]) == []
+    assert episodes([lead("b", days_before(40))], [tag(30, "Converted")]) == []
+
+
+def test_a_conversion_logged_before_the_first_contact_keeps_its_date():
+    (episode,) = episodes([lead("a", days_before(5), tag="Converted")], [tag(9, "Converted")])
+    assert (episode.start, episode.touch_points) == (at(9), 0)
+
+
+@pytest.mark.parametrize("columns", [{"tag": "Active"}, {"tag": None, "updated": days_before(15)}])
+def test_a_reversion_that_only_the_columns_tell_has_no_date(columns):
+    """Its action is missing: the lead is no customer any more, and nothing says since when."""
+    (episode,) = episodes(one(**columns), [tag(30, "Converted", converted=True)])
+    assert (episode.start, episode.end, episode.lapsed) == (at(30), None, True)
+    still = episodes(one(tag="Converted"), [tag(30, "Converted", converted=True)])
+    assert [e.lapsed for e in still] == [False]
+
+
+def claims_of(found, leads):
+    return [
+        {
+            "event_type": spell.event_type,
+            "client_id": CLIENT_IDS[0],
+            "created_at": from_microseconds(spell.known_by),
+            "claim_key": event_key(leads.id[spell.episode.lead], spell.start, spell.after),
+        }
+        for spell in found
+    ]
+
+
+def resolved(rows, actions, when, as_of=AS_OF):
+    """What became, by as_of, of the claims that a run at `when` days before AS_OF made."""
+    leads = arranged(rows, actions)
+    claims = claims_of(spells(conversion_episodes(leads, at(when))), leads)
+    return [
+        (claim["event_type"], held) for claim, held in zip(claims, resolve_stays(leads, claims, as_of), strict=True)
+    ]
+
+
+def test_what_became_of_a_claim_that_an_event_stays():
+    rows = [lead("a", days_before(400), tag="Converted")]
+    won, lost = tag(300, "Converted"), tag(250, "Active", converted=False, reason="x")
+    assert resolved(rows, [won], 299) == [("conversion", True)]
+    assert resolved(rows, [won], 299, days_before(210)) == [("conversion", True)]
+    assert resolved(rows, [won], 299, days_before(211)) == [("conversion", None)]  # its 90 days are not over
+    assert resolved(rows, [won, lost, tag(100, "Converted")], 299) == [("conversion", False)]
+    assert resolved(rows, [won, lost, tag(100, "Converted")], 299, days_before(249)) == [("conversion", False)]
+    assert resolved(rows, [won, lost, tag(100, "Converted")], 249) == [("conversion", False), ("reversion", True)]
+    assert resolved(rows, [won, lost, tag(200, "Converted")], 249) == [("conversion", False), ("reversion", False)]
+    at_last_moment = tag(210, "Active", converted=False, reason="x")
+    assert resolved(rows, [won, at_last_moment, tag(100, "Converted")], 299) == [("conversion", True)]
+
+
+def test_a_claim_without_its_event_is_void():
+    leads = arranged([lead("a", days_before(400), tag="Active")], [tag(300, "Converted")])
+    (claim,) = claims_of(spells(conversion_episodes(leads, at(299))), leads)
+    assert resolve_stays(leads, [claim], AS_OF) == [None]  # only the columns tell that it is over
+    for other in (
+        {"claim_key": "a@x"},
+        {"client_id": CLIENT_IDS[1]},
+        {"event_type": "reversion"},
+        {"created_at": None},
+    ):
+        assert resolve_stays(leads, [{**claim, **other}], AS_OF) == [None]
+    assert resolve_stays(arranged([]), [claim], AS_OF) == [None]
+    assert resolve_stays(leads, [], AS_OF) == []
+
+
+def test_an_undated_conversions_claim_is_found_by_its_key():
+    rows = [lead("a", days_before(400), tag="Converted", updated=days_before(300))]
+    assert resolved(rows, [], 299) == [("conversion", True)]
+    assert resolved(rows, [tag(280, "Converted")], 270) == [("conversion", True)]
+    leads = arranged(rows, [])
+    claims = claims_of(spells(conversion_episodes(leads, at(299))), leads)
+    assert resolve_stays(arranged(rows, [tag(350, "Converted")]), claims, AS_OF) == [None]  # dated by now
+
+
 STEPS = st.lists(
     st.tuples(
         st.integers(1, 39),
@@ -187,18 +308,20 @@ STEPS = st.lists(
 
 @given(STEPS, st.randoms(use_true_random=False), st.integers(1, 45))
 @settings(max_examples=200, deadline=None)
-def test_episodes_alternate_stay_in_time_and_do_not_depend_on_the_rows_order(steps, random, days):
+def test_episodes_alternate_stay_in_time_and_do_not_depend_on_the_rows_order_ids_or_doubles(steps, random, days):
     actions = [
         action("a", kind, days_before(when), tag=name, converted=converted, reason=reason, action_id=f"{k:02d}")
         for k, (when, kind, name, converted, reason) in enumerate(steps)
     ]
     found = episodes(one(tag="Active"), actions, at(days))
-    shuffled = list(actions)
+    again = random.choices(actions, k=len(actions)) if actions else []
+    shuffled = [(*row[:2], f"{random.random()}", *row[3:]) for row in (*actions, *again)]
     random.shuffle(shuffled)
     assert episodes(one(tag="Active"), shuffled, at(days)) == found
     # erasing what came later changes nothing, as long as the columns do not tell of it
     earlier = [row for row in actions if row[1] < at(days)]
-    assert episodes(one(), earlier, at(days)) == episodes(one(), actions, at(days))
+    known = [replace(e, lapsed=False) for e in episodes(one(), earlier, at(days))]
+    assert known == [replace(e, lapsed=False) for e in episodes(one(), actions, at(days))]
     for i, episode in enumerate(found):
         assert (episode.start or episode.known_by) < at(days)
         assert episode.end is None or (episode.start or episode.after) <= episode.end < at(days)

@@ -9,9 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lead_rows import AS_OF, CLIENT_IDS, action, arranged, days_before, history, lead
 
-from worker.leads import UNDATED, to_microseconds
-from worker.reading import EARLIEST, POSTGRES_EPOCH, _Microseconds, read_since
-from worker.vocabulary import TONES, URGENCY_HIGH, URGENCY_LOW
+from worker.leads import FIRST_LEAD, UNDATED, to_microseconds
+from worker.reading import POSTGRES_EPOCH, _Microseconds, read_since
+from worker.vocabulary import (
+    ACTION_ARCHIVE,
+    ACTION_INSERT,
+    ACTION_NOTE,
+    ACTION_REACTIVATE,
+    TAG_ACTIVE,
+    TAG_CONVERTED,
+    TAG_HIGH_PRIORITY,
+    TONES,
+    URGENCY_HIGH,
+    URGENCY_LOW,
+)
 
 END = to_microseconds(AS_OF)
 
@@ -36,7 +47,7 @@ def test_only_inserts_date_the_arrival():
     )
 
 
-@pytest.mark.parametrize("stamp", [None, 0, EARLIEST - 1, UNDATED])
+@pytest.mark.parametrize("stamp", [None, 0, FIRST_LEAD - 1, UNDATED])
 def test_what_is_no_date_dates_nothing(stamp):
     assert arrival(lead("a", stamp)) == UNDATED
     assert arrival(lead("a", days_before(5)), [action("a", "insert", stamp)]) == to_microseconds(days_before(5))
@@ -48,7 +59,7 @@ def test_what_is_no_date_dates_nothing(stamp):
 def test_infinities_are_never_and_before_everything():
     loader = _Microseconds(20, None)
     assert loader.load((2**63 - 1).to_bytes(8, "big", signed=True)) == UNDATED
-    assert loader.load((-(2**63)).to_bytes(8, "big", signed=True)) < EARLIEST
+    assert loader.load((-(2**63)).to_bytes(8, "big", signed=True)) < FIRST_LEAD
     assert loader.load((0).to_bytes(8, "big", signed=True)) == POSTGRES_EPOCH
 
 
@@ -144,13 +155,14 @@ def test_no_row_is_too_absurd_to_arrange(row):
     assert set(leads.state_at(END).tolist()) <= set(range(5))
 
 
-def test_actions_are_in_order_of_lead_time_and_id():
+def test_actions_are_in_order_of_lead_and_time_and_each_counts_once():
     rows = [lead("b", days_before(9)), lead("a", days_before(9))]
     when = days_before(4)
     actions = [
         action("b", "note_added", days_before(6), action_id="z"),
         action("a", "archive", when, action_id="2"),
         action("a", "reactivate", when, action_id="10"),
+        action("a", "archive", when, action_id="3"),
         action("stranger", "archive", when),
         action("a", "insert", None),
         action("a", "insert", days_before(8), action_id=None),
@@ -159,14 +171,26 @@ def test_actions_are_in_order_of_lead_time_and_id():
     assert leads.id.tolist() == ["a", "b"]
     assert leads.actions is not None
     assert leads.actions.lead.tolist() == [0, 0, 0, 1]
-    assert leads.state_at(END).tolist() == [
-        0,
-        0,
-    ]  # the insert, then "10" before "2": archive last, but not in the column
-    shuffled = arranged(rows[::-1], actions[::-1])
+    assert leads.actions.kind.tolist() == [ACTION_INSERT, ACTION_ARCHIVE, ACTION_REACTIVATE, ACTION_NOTE]
+    assert leads.state_at(END).tolist() == [0, 0]
+    renamed = [(*row[:2], f"{i}", *row[3:]) for i, row in enumerate(actions)]
+    shuffled = arranged(rows[::-1], renamed[::-1])
     assert shuffled.actions is not None
     for name in ("lead", "time", "kind", "tag", "converted"):
         assert getattr(shuffled.actions, name).tolist() == getattr(leads.actions, name).tolist()
+
+
+def test_of_one_instant_a_conversion_comes_before_the_revert_that_undoes_it_and_after_any_other_tag():
+    """As in a list that was imported by the day."""
+    day = days_before(4)
+    actions = [
+        action("a", "tag", day, tag="Active", converted=False, reason="x", action_id="1"),
+        action("a", "tag", day, tag="Converted", action_id="2"),
+        action("a", "tag", day, tag="High Priority", action_id="3"),
+    ]
+    leads = arranged([lead("a", days_before(9))], actions)
+    assert leads.actions is not None
+    assert leads.actions.tag.tolist() == [TAG_HIGH_PRIORITY, TAG_CONVERTED, TAG_ACTIVE]
 
 
 def test_names_have_codes_in_their_own_order():
@@ -185,5 +209,5 @@ def test_an_empty_database_is_no_problem():
 def test_a_look_back_reads_from_that_many_days_before():
     assert read_since(AS_OF, 60) == days_before(60)
     assert read_since(AS_OF, None) is None
-    leads = arranged([lead("a", days_before(60)), lead("b", days_before(61)), lead("c", None)])
-    assert leads.in_contact_since(days_before(60)).id.tolist() == ["a", "c"]  # as the query reads them
+    leads = arranged([lead("a", days_before(60)), lead("b", days_before(61)), lead("c", None), lead("d", 0)])
+    assert leads.in_contact_since(days_before(60)).id.tolist() == ["a", "c", "d"]  # as the query reads them

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from worker.statistics.calibration import LEVEL, reliability
+from worker.statistics.calibration import LEVEL, PRIOR_GAP, estimate_gap, reliability
 
 CLAIMS = st.lists(st.tuples(st.floats(0, 1), st.booleans(), st.integers(0, 4)), min_size=1, max_size=60)
 
@@ -128,3 +128,38 @@ def test_laws(claims):
     again = reliability(said[::-1], right[::-1], cluster=owner[::-1])
     assert again.ece == pytest.approx(found.ece, abs=1e-12)
     assert [b.interval_low for b in again.bins] == pytest.approx([b.interval_low for b in found.bins], abs=1e-9)
+
+
+# --- the difference in the long run ----------------------------------------------------------------------------------
+
+
+def test_before_any_claim_the_difference_is_the_priors():
+    nothing = np.zeros(0)
+    found = estimate_gap(nothing, nothing.astype(bool), (nothing.astype(int),))
+    assert (found.mean, found.error) == (0.0, PRIOR_GAP)
+    assert found.within(PRIOR_GAP) == pytest.approx(0.6827, abs=1e-4)
+    assert 0 < found.next_within(0.05, 1.0) < found.within(0.05)
+
+
+def test_many_claims_tell_the_difference_and_alike_ones_less():
+    rng = np.random.default_rng(1)
+    said = rng.uniform(0.5, 1.0, 4000)
+    right = rng.random(4000) < said - 0.1
+    alone = np.arange(4000)
+    free = estimate_gap(said, right, (alone,))
+    assert free.mean == pytest.approx(0.1, abs=0.03)
+    assert free.within(0.05) < 0.01
+    # one in fifty clients is wrong about everything: as many claims, and much less is known
+    client = alone // 50
+    right = np.repeat(rng.random(80) < 0.9, 50)
+    clustered = estimate_gap(np.full(4000, 0.9), right, (client,))
+    assert clustered.error > 3 * estimate_gap(np.full(4000, 0.9), right, (alone,)).error
+    assert estimate_gap(np.full(4000, 0.9), right, (alone, client)) == clustered
+
+
+def test_a_cluster_counts_as_one_claim_where_there_are_too_few_to_compare():
+    said, right = np.full(300, 0.8), np.arange(300) % 5 > 0
+    one = estimate_gap(said, right, (np.zeros(300, dtype=int),))
+    assert one.seen_error == pytest.approx(0.4)  # of a single claim said at 0.8
+    three = estimate_gap(said, right, (np.arange(300) // 100,))
+    assert three.seen_error == pytest.approx(0.4 / np.sqrt(3))

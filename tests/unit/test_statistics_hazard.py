@@ -12,10 +12,10 @@ from worker.statistics.hazard import (
     EXITED,
     N_BINS,
     OPEN,
+    AgeSpans,
     Exposure,
     bin_of_age,
     client_totals,
-    days_by_bin,
     default_curve,
     draw_deviations,
     draw_log_shifts,
@@ -53,12 +53,35 @@ def stack(parts):
 NOBODY = leads([], [])
 
 
+def days_by_bin(exposure):
+    """Days of every row in every bin, shape (rows, bins): what AgeSpans sums without ever writing it out."""
+    low, high = AGE_EDGES[:-1], AGE_EDGES[1:]
+    return np.maximum(np.minimum(high, exposure.exit_age[:, None]) - np.maximum(low, exposure.entry_age[:, None]), 0.0)
+
+
 def test_days_in_each_bin():
-    days = np.stack(list(days_by_bin(leads([4.0, 0.5, 0.0], [OPEN] * 3, entry_age=[0.0, 0.25, 0.0]))), axis=1)
+    days = days_by_bin(leads([4.0, 0.5, 0.0], [OPEN] * 3, entry_age=[0.0, 0.25, 0.0]))
     assert days[0, :5].tolist() == [1.0, 1.0, 1.0, 1.0, 0.0]
     assert days[1, :2].tolist() == [0.25, 0.0]
     assert days.sum(axis=1).tolist() == [4.0, 0.25, 0.0]
     assert bin_of_age(np.array([0.0, 0.99, 1.0, 6.9, 1e7])).tolist() == [0, 0, 1, 5, N_BINS - 1]
+
+
+def test_sums_over_bins_are_those_of_the_table_of_days():
+    rng = np.random.default_rng(11)
+    n = 500
+    entry = rng.choice([0.0, 1.0, 28.0, 33.3, 400.0], n)
+    data = leads(entry + rng.choice([0.0, 0.1, 1.0, 47.0, 900.0], n), rng.integers(0, 3, n), entry_age=entry)
+    spans, days = AgeSpans.of(data), days_by_bin(data)
+    last = bin_of_age(np.maximum(data.exit_age - 1e-9, data.entry_age))
+    won = np.flatnonzero(data.outcome == CONVERTED)
+    days[won, last[won]] = np.maximum(days[won, last[won]], 0.25)  # a conversion at first sight
+    hazard, weights, codes = rng.gamma(1.0, 0.01, N_BINS), rng.gamma(1.0, 1.0, n), rng.integers(0, 3, n)
+    assert spans.integrate(hazard) == pytest.approx(days @ hazard, abs=1e-10)
+    assert spans.days(weights)[:, 0] == pytest.approx(weights @ days, abs=1e-7)
+    by_level = np.stack([(weights * (codes == level)) @ days for level in range(3)], axis=1)
+    assert spans.days(weights, codes, 3) == pytest.approx(by_level, abs=1e-7)
+    assert spans.conversions().tolist() == np.bincount(last[won], minlength=N_BINS).tolist()
 
 
 def test_rates_without_features_are_events_over_days():
@@ -66,7 +89,7 @@ def test_rates_without_features_are_events_over_days():
     rng = np.random.default_rng(1)
     data = simulate(60_000, 0.02, 0.005, rng)
     model = fit_hazard(data, [])
-    days = np.array([d.sum() for d in days_by_bin(data)])
+    days = days_by_bin(data).sum(axis=0)
     events = np.bincount(bin_of_age(data.exit_age)[data.outcome == CONVERTED], minlength=N_BINS)
     default_events, default_days = default_curve()
     fitted = np.exp(model.coefficients[0] + model.coefficients[1 : 1 + N_BINS])

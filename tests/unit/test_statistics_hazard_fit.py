@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import PoissonRegressor
 
-from worker.statistics.hazard import CONVERTED, N_BINS, OPEN, Exposure, client_totals, days_by_bin
-from worker.statistics.hazard_fit import fit_hazard
+from worker.statistics import hazard_fit
+from worker.statistics.hazard import CONVERTED, N_BINS, OPEN, Exposure, client_totals
+from worker.statistics.hazard_fit import NO_GAPS, fit_hazard
 
 GAPS = np.array([1.0, 1.0, 2.0, 5.0])  # months between five periods
 DAYS = 30.0  # each row is followed, from the age of 60 days on
@@ -34,8 +35,6 @@ def test_effects_are_those_of_scikit_learn_where_there_are_many_leads():
     data = rows(n, 0.01 * np.exp(0.5 * (a == 1) - 0.7 * (b == 2)), rng, np.stack([a, b], axis=1))
     model = fit_hazard(data, [3, 3])
     days = data.exit_age - data.entry_age
-    ages = np.stack(list(days_by_bin(data)), axis=1)  # the hazard is constant here: one number tells the age
-    assert ages.sum(axis=1) == pytest.approx(days)
     design = np.stack([a == 1, a == 2, b == 1, b == 2], axis=1).astype(float)
     twin = PoissonRegressor(alpha=0.0, solver="newton-cholesky", tol=1e-10)
     twin.fit(design, (data.outcome == CONVERTED) / days, sample_weight=days)
@@ -71,6 +70,54 @@ def test_an_even_pace_is_no_drift():
     even = fit_hazard(data, [], GAPS)
     assert np.abs(even.periods).max() < 0.1
     assert even.covariance[0, 0] < 0.2**2
+
+
+def cohorts(n, rng, share, months=12.0):
+    """Leads of a year, of whom those who come later convert more or less often, by months of arrival."""
+    age = rng.uniform(0.0, 30.0 * months, n)
+    block = np.minimum((age // 30.0).astype(np.int64), 11)
+    time = np.where(rng.random(n) < share(age / 30.0), rng.exponential(25.0, n), np.inf)
+    nothing = np.zeros(n, dtype=np.int64)
+    end = np.minimum(time, age)
+    return Exposure(
+        np.zeros(n), end, np.where(time < age, CONVERTED, OPEN), block[:, None], nothing, nothing
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [-0.05, 0.0, 0.05])
+def test_a_change_of_those_who_arrive_is_not_mistaken_for_age(change):
+    """Half as many or twice as many of the newest leads convert as of those a year older: expected as true."""
+    rng = np.random.default_rng(5)
+    data = cohorts(40_000, rng, lambda months: 0.1 * np.exp(-change * (months - 6)))
+    model = fit_hazard(data, [12], NO_GAPS, np.ones(11))
+    came = model.coefficients[model.offset(0) :]
+    assert came[0] - came[10] == pytest.approx(10 * change, abs=0.12)
+    days = np.array([0.5, 1.5, 2.5, 3.5, 4.5])
+    newest = 0.1 * np.exp(change * 5.5)  # of whom the others are measured
+    left = 1 - newest * (1 - np.exp(-days / 25.0))
+    true = np.log(newest / 25.0 * np.exp(-days / 25.0) / left)
+    assert (model.coefficients[1:6] - true).mean() == pytest.approx(0, abs=0.1)
+
+
+def test_the_rounds_are_enough(monkeypatch):
+    """Many more of them, each counting everything anew, move no coefficient by a hundredth."""
+    rng = np.random.default_rng(7)
+    period = rng.integers(0, 5, 8_000)
+    level = rng.integers(0, 6, 8_000)
+    data = rows(8_000, np.where(period < 2, 0.004, 0.012) * np.exp(0.4 * (level > 3)), rng, level[:, None], period)
+    few = fit_hazard(data, [6], GAPS)
+    monkeypatch.setattr(hazard_fit, "ROUNDS", 30)
+    monkeypatch.setattr(hazard_fit, "REFRESHED", range(30))
+    many = fit_hazard(data, [6], GAPS)
+    seen = slice(19, 22)  # bins of the ages at which these leads were followed
+    assert few.coefficients[seen] == pytest.approx(many.coefficients[seen], abs=0.01)
+    assert few.periods == pytest.approx(many.periods, abs=0.01)
+
+
+def test_a_few_leads_say_nothing_of_a_change():
+    data = cohorts(60, np.random.default_rng(6), lambda months: np.where(months < 2, 0.3, 0.1))
+    came = fit_hazard(data, [12], NO_GAPS, np.ones(11)).coefficients[-12:]
+    assert np.abs(came).max() < 0.3
 
 
 def test_rows_may_be_cut_at_periods_without_changing_the_curve():

@@ -11,7 +11,8 @@ from worker.database.pool import Connection
 from worker.database.queries import query
 
 TABLES = ("clients", "lead_memory", "lead_actions", "prospect_candidates", "growth_brain", "prospect_outreach_log")
-OWN_TABLES = ("runs", "models", "migrations")  # in the schema worker; the catalogue names them worker.runs ...
+# in the schema worker; the catalogue names them worker.runs ...
+OWN_TABLES = ("runs", "models", "adoptions", "watermarks", "migrations")
 
 # growth_brain as the seed has it, and the types that hold the same values. The same list is in schema/001.
 SEED_COLUMNS: Mapping[str, tuple[str, ...]] = {

@@ -138,21 +138,24 @@ SELECT l.id::text, l.name FROM lead_memory AS l WHERE l.id = ANY (%(ids)s::text[
 -- name: write_snapshots
 -- One statement for a shard: insert what is new, refresh what differs, leave the rest untouched. Events are history:
 -- once written they stay. A client deleted since it was read is passed over. Served by growth_brain_one_per_claim.
-WITH written AS (
+WITH told AS MATERIALIZED (  -- looked up once: an index would show each row the ones written before it, in vain
+    SELECT e.client_id, e.event_type, e.learning_snapshot ->> 'claim_key' AS claim_key
+    FROM growth_brain AS e
+    WHERE e.client_id = ANY (%(event_clients)s::{id_type}[]) AND e.event_type IN ('conversion', 'reversion')
+        AND e.learning_snapshot ->> 'period_key' IS NOT NULL
+), written AS (
     INSERT INTO growth_brain AS g
         (client_id, event_type, learning_snapshot, insight_text, confidence, created_at)
     SELECT r.client_id, r.event_type, r.learning_snapshot, r.insight_text, r.confidence, r.created_at
     FROM jsonb_to_recordset(%(rows)s::jsonb) AS r (
         client_id {id_type}, event_type text, learning_snapshot jsonb, insight_text text, confidence numeric(3, 2),
         created_at timestamptz)
-    WHERE (r.client_id IS NULL OR EXISTS (SELECT FROM clients AS c WHERE c.client_id::text = r.client_id::text))
+    WHERE (r.client_id IS NULL OR r.client_id::text IN (SELECT c.client_id::text FROM clients AS c))
         -- an event is one whatever the local day it falls on: WORKER_TIMEZONE may have changed since
         AND NOT EXISTS (
-            SELECT FROM growth_brain AS e
+            SELECT FROM told AS e
             WHERE e.client_id = r.client_id AND e.event_type = r.event_type
-                AND e.event_type IN ('conversion', 'reversion')
-                AND e.learning_snapshot ->> 'period_key' IS NOT NULL
-                AND e.learning_snapshot ->> 'claim_key' = r.learning_snapshot ->> 'claim_key')
+                AND e.claim_key = r.learning_snapshot ->> 'claim_key')
     ON CONFLICT (client_id, event_type, (learning_snapshot ->> 'period_key'), (learning_snapshot ->> 'claim_key'))
         WHERE learning_snapshot ->> 'period_key' IS NOT NULL
     DO UPDATE SET learning_snapshot = excluded.learning_snapshot, insight_text = excluded.insight_text,
@@ -192,7 +195,8 @@ ORDER BY g.created_at, g.id
 -- name: read_foreign_events
 -- Conversions and reversions that the application itself wrote: they have no period_key. The key names differ from
 -- version to version; lead_id is in all of them. Served by idx_growth_brain_event_type.
-SELECT g.event_type, g.learning_snapshot ->> 'lead_id' AS lead_id, g.created_at
+SELECT g.event_type, g.client_id::text AS client_id, g.learning_snapshot ->> 'lead_id' AS lead_id, g.created_at,
+    left(g.learning_snapshot ->> 'conversion_value', 40) AS conversion_value
 FROM growth_brain AS g
 WHERE g.event_type IN ('conversion', 'reversion') AND g.learning_snapshot ->> 'period_key' IS NULL
     AND g.created_at BETWEEN '2000-01-01' AND '9999-01-01'
@@ -204,8 +208,87 @@ DELETE FROM growth_brain AS g
 WHERE g.client_id = ANY (%(client_ids)s::{id_type}[]) AND g.event_type IN ('conversion', 'reversion')
     AND g.learning_snapshot ->> 'period_key' IS NOT NULL
     AND ((g.event_type || ' ' || (g.learning_snapshot ->> 'claim_key')) = ANY (%(on_record)s::text[])
-        OR (g.learning_snapshot ->> 'dated' = 'false' AND g.learning_snapshot ->> 'lead_id' = ANY (%(dated_leads)s::text[])
+        -- what a later look found is not this one's to judge
+        OR (g.learning_snapshot ->> 'dated' = 'false' AND g.created_at < %(as_of)s
+            AND g.learning_snapshot ->> 'lead_id' = ANY (%(dated_leads)s::text[])
             AND (g.event_type || ' ' || (g.learning_snapshot ->> 'claim_key')) <> ALL (%(said)s::text[])))
+
+-- name: read_known_events
+-- The events of these clients that are written already. Served by growth_brain_one_per_claim.
+SELECT g.client_id::text, g.event_type, g.learning_snapshot ->> 'claim_key'
+FROM growth_brain AS g
+WHERE g.client_id = ANY (%(client_ids)s::{id_type}[]) AND g.event_type IN ('conversion', 'reversion')
+    AND g.learning_snapshot ->> 'period_key' IS NOT NULL
+
+-- name: read_foreign_events_of_leads
+-- The application's own conversions and reversions of some leads. Served by growth_brain_foreign_events.
+SELECT g.event_type, g.client_id::text AS client_id, g.learning_snapshot ->> 'lead_id' AS lead_id, g.created_at,
+    left(g.learning_snapshot ->> 'conversion_value', 40) AS conversion_value
+FROM growth_brain AS g
+WHERE g.event_type IN ('conversion', 'reversion') AND g.learning_snapshot ->> 'period_key' IS NULL
+    AND g.learning_snapshot ->> 'lead_id' = ANY (%(lead_ids)s::text[])
+    AND g.created_at BETWEEN '2000-01-01' AND '9999-01-01'
+
+-- name: read_watermark
+-- Up to where a job has seen everything.
+SELECT w.as_of, w.horizon, w.state, w.model_version, w.upcoming FROM worker.watermarks AS w WHERE w.job = %(job)s
+
+-- name: write_watermark
+-- Leave the mark of a run that saw everything up to it.
+INSERT INTO worker.watermarks (job, as_of, horizon, state, model_version, upcoming)
+VALUES (%(job)s, %(as_of)s, %(horizon)s, %(state)s, %(model_version)s, %(upcoming)s::jsonb)
+ON CONFLICT (job) DO UPDATE SET as_of = excluded.as_of, horizon = excluded.horizon, state = excluded.state,
+    model_version = excluded.model_version, upcoming = excluded.upcoming, updated_at = now()
+
+-- name: drop_watermark
+-- A run that left no mark: the next one has to look at everything.
+DELETE FROM worker.watermarks AS w WHERE w.job = %(job)s
+
+-- name: read_horizon
+-- The oldest transaction whose rows this one may not see; which files the tables are in, since a table that was emptied
+-- or replaced is in another; and whether all of them tell which transaction wrote a row.
+SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
+    string_agg(concat_ws(' ', c.oid, pg_relation_filenode(c.oid)), ',' ORDER BY c.oid),
+    -- a branch of CASE that is not taken is not evaluated: what is no plain table has no xmin
+    bool_and(CASE WHEN c.relkind = 'r' THEN has_column_privilege(c.oid, 'xmin', 'SELECT') ELSE false END)
+FROM unnest(%(tables)s::text[]) AS t (name)
+JOIN pg_catalog.pg_class AS c ON c.oid = to_regclass(t.name)
+
+-- name: is_all_ours
+-- Whether every transaction numbered since was this job's own: the one that left the mark and the one that claimed the
+-- run. Then nobody wrote anything on the whole server, and there is nothing to look for. Served by the primary keys.
+SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint - %(horizon)s::bigint = count(DISTINCT own.number::text)
+FROM (
+    SELECT w.xmin FROM worker.watermarks AS w WHERE w.job = %(job)s
+    UNION ALL
+    SELECT r.xmin FROM worker.runs AS r WHERE r.job = %(job)s AND r.started_at >= now() - interval '1 day'
+) AS own (number)
+WHERE age(own.number) <= (SELECT age(%(oldest)s::xid))
+
+-- name: read_changed_leads
+-- The clients of leads written since. Looks at every row's header and at nothing else of it: the number of the
+-- transaction that wrote it is in no index.
+SELECT l.client_id::text FROM lead_memory AS l
+WHERE age(l.xmin) <= (SELECT age(%(horizon)s::xid)) LIMIT %(most)s
+
+-- name: read_changed_actions
+-- The leads of actions written since, in the same way.
+SELECT a.lead_id::text FROM lead_actions AS a
+WHERE age(a.xmin) <= (SELECT age(%(horizon)s::xid)) LIMIT %(most)s
+
+-- name: read_changed_clients
+-- The clients written since, in the same way.
+SELECT c.client_id::text FROM clients AS c WHERE age(c.xmin) <= (SELECT age(%(horizon)s::xid))
+
+-- name: read_changed_events
+-- The leads whose conversions or reversions the application recorded since. Served by growth_brain_foreign_events.
+SELECT g.learning_snapshot ->> 'lead_id' FROM growth_brain AS g
+WHERE g.event_type IN ('conversion', 'reversion') AND g.learning_snapshot ->> 'period_key' IS NULL
+    AND age(g.xmin) <= (SELECT age(%(horizon)s::xid)) LIMIT %(most)s
+
+-- name: read_clients_of_leads
+-- What some leads carry as their client. Served by the primary key of lead_memory.
+SELECT DISTINCT l.client_id::text FROM lead_memory AS l WHERE l.id = ANY (%(ids)s::{id_array})
 
 -- name: claim_run
 -- Take the lease on a run if it is free, with a fresh token; no row comes back where another process holds it.
@@ -243,9 +326,60 @@ RETURNING r.token
 
 -- name: store_model
 -- Keep what a fit learned; the version is a digest of the content, so the same model is stored once.
-INSERT INTO worker.models (version, job, as_of, parameters, code_version)
-VALUES (%(version)s, %(job)s, %(as_of)s, %(parameters)s::jsonb, %(code_version)s)
+INSERT INTO worker.models (version, job, as_of, trained_from, parameters, scores, code_version)
+VALUES (%(version)s, %(job)s, %(as_of)s, %(trained_from)s, %(parameters)s::jsonb, %(scores)s::jsonb, %(code_version)s)
 ON CONFLICT (version) DO NOTHING
+
+-- name: adopt_model
+-- From this instant on this model speaks.
+INSERT INTO worker.adoptions AS a (job, as_of, version, by_hand)
+VALUES (%(job)s, %(as_of)s, %(version)s, %(by_hand)s)
+ON CONFLICT (job, as_of) DO UPDATE SET version = excluded.version, by_hand = excluded.by_hand, created_at = now()
+WHERE (a.version, a.by_hand) IS DISTINCT FROM (excluded.version, excluded.by_hand)
+
+-- name: keep_champion
+-- A rerun as of the same instant found that the model it had adopted loses after all.
+DELETE FROM worker.adoptions AS a WHERE a.job = %(job)s AND a.as_of = %(as_of)s AND NOT a.by_hand
+
+-- name: read_model_in_force
+-- Which model speaks in an analysis as of an instant, since when, and whether by hand. Served by the primary keys.
+SELECT m.version, m.as_of, a.as_of AS since, a.by_hand, m.parameters
+FROM worker.adoptions AS a
+JOIN worker.models AS m ON m.version = a.version
+WHERE a.job = %(job)s AND a.as_of < %(before)s
+ORDER BY a.as_of DESC LIMIT 1
+
+-- name: read_model_of_code
+-- The newest model that this very code fitted between two instants. Served by models_by_job.
+SELECT m.version, m.parameters FROM worker.models AS m
+WHERE m.job = %(job)s AND m.code_version = %(code_version)s AND m.as_of > %(after)s AND m.as_of <= %(until)s
+ORDER BY m.as_of DESC, m.version LIMIT 1
+
+-- name: read_models
+-- Some models by version. Served by the primary key.
+SELECT m.version, m.parameters FROM worker.models AS m WHERE m.version = ANY (%(versions)s::text[])
+
+-- name: read_last_model
+-- What a job learned last before an instant. Served by models_by_job.
+SELECT m.version, m.parameters FROM worker.models AS m
+WHERE m.job = %(job)s AND m.as_of < %(before)s
+ORDER BY m.as_of DESC, m.version LIMIT 1
+
+-- name: list_models
+-- The registry, newest first, for whoever looks; in_force is the row that speaks now. Served by models_by_job.
+SELECT m.version, m.job, m.trained_from, m.as_of, m.scores, m.code_version, m.created_at,
+    in_force.version IS NOT NULL AS in_force, coalesce(in_force.by_hand, false) AS by_hand
+FROM worker.models AS m
+LEFT JOIN (
+    SELECT DISTINCT ON (a.job) a.job, a.version, a.by_hand FROM worker.adoptions AS a ORDER BY a.job, a.as_of DESC
+) AS in_force ON in_force.version = m.version
+WHERE m.job = %(job)s
+ORDER BY m.as_of DESC, m.created_at DESC LIMIT %(limit)s
+
+-- name: find_models
+-- The models of a job whose version begins in some way. Served by models_by_job.
+SELECT m.version FROM worker.models AS m
+WHERE m.job = %(job)s AND starts_with(m.version, %(start)s) ORDER BY m.version LIMIT 2
 
 -- name: read_end_of_data
 -- The newest lead or action before now, for the demo to look back from. Served by the indexes on "timestamp".
@@ -278,3 +412,70 @@ SELECT
 -- The periods that are done, and when, for the calendar. Served by the ledger's primary key; the ledger is small.
 SELECT r.job, r.period_key, r.finished_at, r.as_of FROM worker.runs AS r
 WHERE r.shard = -1 AND r.status = 'done' AND r.period_key >= %(since)s AND r.finished_at IS NOT NULL
+
+-- name: read_claim_instants
+-- For each event type whose windows overlap, the instants whose claims are to be decided: the newest whose time has come,
+-- the newest so many days before that, and so on; and the newest whose time has not come. Of instants at which all
+-- clients were looked at, which left a row without client. Served by growth_brain_history.
+WITH RECURSIVE kinds AS (
+    SELECT k.event_type, k.most, make_interval(hours => 24 * k.apart) AS apart,
+        make_interval(hours => 24 * k.matures) AS matures
+    FROM unnest(%(types)s::text[], %(apart)s::int[], %(matures)s::int[], %(most)s::int[])
+        AS k (event_type, apart, matures, most)
+), instants AS (
+    SELECT k.event_type, k.apart, k.most, newest.created_at, 1 AS number
+    FROM kinds AS k
+    CROSS JOIN LATERAL (
+        SELECT g.created_at FROM growth_brain AS g
+        WHERE g.client_id IS NULL AND g.event_type = k.event_type AND g.created_at < %(as_of)s
+            AND g.created_at <= %(as_of)s - k.matures AND isfinite(g.created_at)
+            AND g.learning_snapshot ->> 'period_key' IS NOT NULL
+        ORDER BY g.created_at DESC LIMIT 1) AS newest
+    UNION ALL
+    SELECT i.event_type, i.apart, i.most, earlier.created_at, i.number + 1
+    FROM instants AS i
+    CROSS JOIN LATERAL (
+        SELECT g.created_at FROM growth_brain AS g
+        WHERE g.client_id IS NULL AND g.event_type = i.event_type AND g.created_at <= i.created_at - i.apart
+            AND isfinite(g.created_at) AND g.learning_snapshot ->> 'period_key' IS NOT NULL
+        ORDER BY g.created_at DESC LIMIT 1) AS earlier
+    WHERE i.number < i.most
+)
+SELECT i.event_type, i.created_at FROM instants AS i
+UNION ALL
+SELECT k.event_type, waiting.created_at
+FROM kinds AS k
+CROSS JOIN LATERAL (
+    SELECT g.created_at FROM growth_brain AS g
+    WHERE g.client_id IS NULL AND g.event_type = k.event_type AND g.created_at < %(as_of)s
+        AND g.created_at > %(as_of)s - k.matures AND g.learning_snapshot ->> 'period_key' IS NOT NULL
+    ORDER BY g.created_at DESC LIMIT 1) AS waiting
+ORDER BY event_type, created_at
+
+-- name: read_claims
+-- The claims of those instants, and every row of the event types whose rows are claims of their own since an instant;
+-- each as one small JSON array. The instants are given twice, for an index finds them only by themselves. Served by
+-- idx_growth_brain_created_at and idx_growth_brain_event_type.
+WITH rows AS (
+    SELECT g.client_id, g.event_type, g.created_at, g.learning_snapshot FROM growth_brain AS g
+    WHERE g.created_at = ANY (%(instants)s::timestamptz[])
+        AND (g.event_type, g.created_at) IN (
+            SELECT i.event_type, i.created_at
+            FROM unnest(%(instant_types)s::text[], %(instants)s::timestamptz[]) AS i (event_type, created_at))
+        AND (g.event_type <> 'accuracy_review' OR g.client_id IS NULL)
+    UNION ALL
+    SELECT g.client_id, g.event_type, g.created_at, g.learning_snapshot FROM growth_brain AS g
+    JOIN unnest(%(row_types)s::text[], %(row_since)s::timestamptz[]) AS k (event_type, since) USING (event_type)
+    WHERE g.event_type = ANY (%(row_types)s::text[]) AND g.created_at >= k.since AND g.created_at < %(as_of)s
+)
+SELECT r.client_id::text, r.event_type, r.created_at,
+    jsonb_build_array(s.claim_key, s.model_version, s.lead_id, s."check" -> 'class', s.cohort -> 'hash',
+        s.n, s.n_previous, s.claim -> 'probability', s.claim -> 'uncalibrated', s.claim -> 'low',
+        s.claim -> 'high', s."check" -> 'p', s.expected_conversions, s.interval -> 'low', s.interval -> 'high',
+        s.cohort -> 'size')
+FROM rows AS r
+CROSS JOIN LATERAL jsonb_to_record(
+    CASE jsonb_typeof(r.learning_snapshot) WHEN 'object' THEN r.learning_snapshot ELSE '{{}}' END
+) AS s (period_key jsonb, claim_key jsonb, model_version jsonb, lead_id jsonb, claim jsonb, "check" jsonb, cohort jsonb,
+    interval jsonb, n jsonb, n_previous jsonb, expected_conversions jsonb)
+WHERE jsonb_typeof(s.period_key) = 'string'

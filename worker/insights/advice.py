@@ -8,8 +8,15 @@ from worker.jobs.finding import Json
 
 MOST_ACTIONS = 4  # more would not be read
 
-# The facts that call for an action, the most pressing first.
-_COUNTED = ("high_urgency_open", "follow_up_open", "young_open", "stale_open")
+# What the reasons of the most promising leads share and can be acted on, the most pressing first.
+_REASONS = ("reason_high_urgency", "reason_touch_due", "reason_ageing", "reason_recent_touch")
+# The facts that call for an action, the most pressing first, and the reason that says as much or the contrary.
+_COUNTED = {
+    "high_urgency_open": ("reason_high_urgency", "reason_high_urgency_against"),
+    "follow_up_open": (),
+    "young_open": ("reason_ageing",),
+    "stale_open": (),
+}
 
 
 def recommendation(pattern_type: str, value: str | None, language: str) -> str:
@@ -39,16 +46,34 @@ def recommended_actions(facts: Mapping[str, Json], language: str) -> list[str]:
     """
     List short imperative sentences that follow from the facts; none follows from a fact that is zero or unknown.
 
-    Facts: high_urgency_open, follow_up_open, young_open (less than 7 days old), stale_open (older than 90 days), each
-    a number of open leads; top_source, the source most leads come from. Others are ignored.
+    What the reasons of the most promising leads share comes first: reason_high_urgency, reason_touch_due,
+    reason_ageing, reason_recent_touch, each a number of those leads, and reason_source, the source that speaks for most
+    of them. Then what is open: high_urgency_open, follow_up_open, young_open (less than 7 days old), stale_open (older
+    than 90 days), each a number of open leads, but for what a reason said already or speaks against; top_source, the
+    source most leads come from. Others are ignored.
     """
     from worker.insights.naming import quoted  # noqa: PLC0415 - as above
     from worker.insights.speech import speech  # noqa: PLC0415
 
     says = speech(language)
-    counts = {fact: number_at(facts, fact) or 0 for fact in _COUNTED}
-    actions = [says.say(f"action.{fact}", count) for fact, count in counts.items() if count > 0]
-    source = vocabulary.clean_text(facts.get("top_source"), vocabulary.LONGEST_INTENT)
-    if source is not None and vocabulary.fold(source) not in ("", "unknown", "inconnu"):
-        actions.append(says.say("action.top_source", source=quoted(says, source)))
+
+    def count(fact: str) -> float:
+        return number_at(facts, fact) or 0
+
+    def name(fact: str) -> str | None:
+        source = vocabulary.clean_text(facts.get(fact), vocabulary.LONGEST_INTENT)
+        return None if source is None or vocabulary.fold(source) in ("", "unknown", "inconnu") else source
+
+    actions = [says.say(f"action.{fact}", count(fact)) for fact in _REASONS if count(fact) > 0]
+    best = name("reason_source")
+    if best is not None:
+        actions.append(says.say("action.reason_source", source=quoted(says, best)))
+    actions += [
+        says.say(f"action.{fact}", count(fact))
+        for fact, reasons in _COUNTED.items()
+        if count(fact) > 0 and not any(count(reason) > 0 for reason in reasons)
+    ]
+    most = name("top_source")
+    if most is not None and most != best:
+        actions.append(says.say("action.top_source", source=quoted(says, most)))
     return actions[:MOST_ACTIONS]

@@ -169,6 +169,23 @@ MESSAGES: MappingProxyType[str, Message] = MappingProxyType(
             "one": "this will still be so in {n} day",
             "other": "this will still be so in {n} days",
         },
+        # accuracy_review
+        "review.claims": {"one": "{n} past statement", "other": "{n} past statements"},
+        "review.claims_all": {
+            "one": "{n} past statement about any client",
+            "other": "{n} past statements about all clients",
+        },
+        "review.decided": "Of {claims} that can be checked by now, {right} came true, where {said} was to be expected.",
+        "review.pending": {
+            "one": "It is not yet time to check the {n} statement made so far.",
+            "other": "It is not yet time to check any of the {n} statements made so far.",
+        },
+        "review.pending_all": {
+            "one": "It is not yet time to check the {n} statement made so far about any client.",
+            "other": "It is not yet time to check any of the {n} statements made so far about all clients.",
+        },
+        "review.nothing": "Not one of the past statements can be checked.",
+        "review.fits": "over all clients, stated probabilities are right to within {points}",
         "tag.New Lead": "“New Lead”",
         "tag.Active": "“Active”",
         "tag.Contacted": "“Contacted”",
@@ -199,6 +216,24 @@ MESSAGES: MappingProxyType[str, Message] = MappingProxyType(
         "recommendation.conversion_rate_increasing": "Look at recent conversions for what worked, and keep doing it",
         "recommendation.conversion_rate_decreasing": "Review recently lost leads and how soon they were followed up",
         "recommendation.other": "Look at the leads concerned and adapt the follow-up",
+        # Recommended actions, by what the reasons of the most promising leads have in common
+        "action.reason_high_urgency": {
+            "one": "Reply soon to one promising lead of high urgency: such leads tend to convert more often",
+            "other": "Reply soon to {n} promising leads of high urgency: such leads tend to convert more often",
+        },
+        "action.reason_touch_due": {
+            "one": "Get back to one promising lead: those not dealt with lately tend to convert less often",
+            "other": "Get back to {n} promising leads: those not dealt with lately tend to convert less often",
+        },
+        "action.reason_ageing": {
+            "one": "Do not let one promising lead wait: the odds tend to be better at its age than later",
+            "other": "Do not let {n} promising leads wait: the odds tend to be better at their age than later",
+        },
+        "action.reason_recent_touch": {
+            "one": "Keep in touch with one promising lead: those dealt with lately tend to convert more often",
+            "other": "Keep in touch with {n} promising leads: those dealt with lately tend to convert more often",
+        },
+        "action.reason_source": "Look after leads from {source}: they tend to convert more often",
         # Recommended actions, by fact
         "action.high_urgency_open": {
             "one": "Reply first to the only open lead of high urgency",

@@ -183,6 +183,26 @@ MESSAGES: MappingProxyType[str, Message] = MappingProxyType(
             "one": "ce sera encore le cas dans {n} jour",
             "other": "ce sera encore le cas dans {n} jours",
         },
+        # accuracy_review
+        "review.claims": {"one": "{n} affirmation passée", "other": "{n} affirmations passées"},
+        "review.claims_all": {
+            "one": "{n} affirmation passée (tous clients confondus)",
+            "other": "{n} affirmations passées (tous clients confondus)",
+        },
+        "review.decided": (
+            "La part de ce qui s’est révélé juste, parmi ce qui peut être vérifié à ce jour ({claims}),"
+            " est de {right}, quand il fallait s’attendre à {said}."
+        ),
+        "review.pending": {
+            "one": "Il est trop tôt pour vérifier la seule affirmation faite jusqu’ici.",
+            "other": "Il est trop tôt pour vérifier les {n} affirmations faites jusqu’ici.",
+        },
+        "review.pending_all": {
+            "one": "Il est trop tôt pour vérifier la seule affirmation faite jusqu’ici (tous clients confondus).",
+            "other": "Il est trop tôt pour vérifier les {n} affirmations faites jusqu’ici (tous clients confondus).",
+        },
+        "review.nothing": "Aucune affirmation passée ne peut être vérifiée.",
+        "review.fits": "les probabilités annoncées sont justes à {points} près, tous clients confondus",
         "tag.New Lead": "« Nouveau lead »",
         "tag.Active": "« Actif »",
         "tag.Contacted": "« Contacté »",
@@ -237,6 +257,50 @@ MESSAGES: MappingProxyType[str, Message] = MappingProxyType(
             "Passez en revue les prospects perdus récemment et la rapidité de leur suivi"
         ),
         "recommendation.other": "Examinez les prospects concernés et adaptez le suivi",
+        # Recommended actions, by what the reasons of the most promising leads have in common
+        "action.reason_high_urgency": {
+            "one": (
+                "Répondez vite à un prospect prometteur d’urgence élevée : de tels prospects se convertissent"
+                " en général plus souvent"
+            ),
+            "other": (
+                "Répondez vite à {n} prospects prometteurs d’urgence élevée : de tels prospects se convertissent"
+                " en général plus souvent"
+            ),
+        },
+        "action.reason_touch_due": {
+            "one": (
+                "Reprenez contact avec un prospect prometteur : ceux qui n’ont pas été suivis récemment"
+                " se convertissent en général moins souvent"
+            ),
+            "other": (
+                "Reprenez contact avec {n} prospects prometteurs : ceux qui n’ont pas été suivis récemment"
+                " se convertissent en général moins souvent"
+            ),
+        },
+        "action.reason_ageing": {
+            "one": (
+                "Ne faites pas attendre un prospect prometteur : à son âge, les chances sont en général meilleures"
+                " que plus tard"
+            ),
+            "other": (
+                "Ne faites pas attendre {n} prospects prometteurs : à leur âge, les chances sont en général meilleures"
+                " que plus tard"
+            ),
+        },
+        "action.reason_recent_touch": {
+            "one": (
+                "Gardez le contact avec un prospect prometteur : ceux qui ont été suivis récemment se convertissent"
+                " en général plus souvent"
+            ),
+            "other": (
+                "Gardez le contact avec {n} prospects prometteurs : ceux qui ont été suivis récemment se convertissent"
+                " en général plus souvent"
+            ),
+        },
+        "action.reason_source": (
+            "Soignez les prospects venus de {source} : en général, ils se convertissent plus souvent"
+        ),
         # Recommended actions, by fact
         "action.high_urgency_open": {
             "one": "Répondez d’abord au seul prospect en cours à urgence élevée",

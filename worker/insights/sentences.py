@@ -214,6 +214,21 @@ def _reversion(finding: Finding, speech: "Speech") -> str:
     return f"{fact} {_stays(finding, speech)}"
 
 
+def _accuracy_review(finding: Finding, speech: "Speech") -> str:
+    n, pending = (number_at(finding.content, "overall", name) or 0 for name in ("resolved", "pending"))
+    said, right = (number_at(finding.content, "overall", name) for name in ("mean_said", "mean_right"))
+    everyone = "_all" if finding.client_id is None else ""
+    if n and said is not None and right is not None:
+        claims = speech.say(f"review.claims{everyone}", n)
+        share = {"right": speech.percent(right), "said": speech.percent(said)}
+        fact = speech.say("review.decided", claims=claims, **share)
+    else:
+        fact = speech.say(f"review.pending{everyone}", pending) if pending else speech.say("review.nothing")
+    distance = number_at(finding.claim.parameters, "distance")
+    width = speech.say("width", round(100 * (0.05 if distance is None else distance)))
+    return f"{fact} {speech.how_sure(finding.claim.probability, speech.say('review.fits', points=width))}"
+
+
 _TELLERS: Mapping[str, Callable[[Finding, "Speech"], str]] = {
     "engagement_score": _engagement_score,
     "urgency_trend": _urgency_trend,
@@ -222,6 +237,7 @@ _TELLERS: Mapping[str, Callable[[Finding, "Speech"], str]] = {
     "conversion_prediction": _conversion_prediction,
     "conversion": _conversion,
     "reversion": _reversion,
+    "accuracy_review": _accuracy_review,
 }
 
 

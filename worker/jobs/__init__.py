@@ -11,13 +11,19 @@ analyse(leads, model, as_of, rng)   the findings, for the clients in `leads`; ea
                            the model and rng alone. Called again with all pooled leads as one client for the
                            global snapshot.
 reconcile(findings, past, as_of)    optional: fits the findings to the rows of PAST_EVENT_TYPES already written
+INCREMENTAL                optional: where true, a run reads only the clients whose rows changed since the last one:
+                           what is said of a client must not depend on others but through the model, nor on as_of but
+                           through the dates of its rows
 LEARNS_FROM_PAST           optional: where true, fit takes those rows and the last period that was run as well
+REVIEWS_CLAIMS             optional: where true, the job decides the claims on record (see ReviewsClaims)
+LEARNS_FROM_REVIEW         optional: where true, the model holds what accuracy_review last learned, as "recalibration"
+evaluate(leads, model, as_of)       optional: held-out scores, by which a fit contends with the model in force
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib import import_module
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -31,6 +37,7 @@ JOB_NAMES = (  # in the order in which `all` runs them
     "tone_distribution",
     "pattern_detection",
     "conversion_prediction",
+    "accuracy_review",
 )
 
 
@@ -61,6 +68,26 @@ class LearnsFromPast(Protocol):
         self, leads: Leads, as_of: datetime, past: Sequence[Mapping[str, Json]] = (), last_period: str | None = None
     ) -> Mapping[str, Json]:
         """Learn from all pooled clients, earlier rows and the last period before this one that was run."""
+        ...
+
+
+class ReviewsClaims(Protocol):
+    """The shape of a job that decides the claims on record (REVIEWS_CLAIMS)."""
+
+    def resolve(
+        self, leads: Leads, claims: Sequence[Any], models: Mapping[str, Mapping[str, Json]], as_of: datetime
+    ) -> Any:
+        """Decide the claims, of all clients, by the leads as of as_of; models are those that made them, by version."""
+        ...
+
+    def fit(self, leads: Leads, as_of: datetime, *, past: Any) -> Mapping[str, Json]:
+        """Learn from what became of them."""
+        ...
+
+    def analyse(
+        self, leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator, *, past: Any
+    ) -> list[Finding]:
+        """Say of every client in leads, or of all pooled ones as one, what became of its claims."""
         ...
 
 

@@ -2,24 +2,30 @@
 conversion_events: which leads became customers, when, after how long, and which of them went back?
 
 Replays lead_actions and reconciles with the leads' columns (worker/lifecycle.py). Writes `conversion` and `reversion`
-snapshots once per episode, dated when they happened. days_to_convert: whole days from first contact. touch_points:
-contacts before the conversion (submissions, notes, tags, outcome updates, contacted actions), the converting action
-left out. The claim of a conversion: it stays 90 days; its confidence is the share of earlier conversions, whose
-90 days had passed when this one happened, that stayed, the client's own shrunk to everyone's; likewise of a reversion.
-A conversion that nothing dates is kept with days_to_convert and touch_points null; it lies between first contact (or
-the reversion before) and the last change.
+snapshots once per episode, dated when they happened; once written they stay. days_to_convert: whole days from first
+contact. touch_points: contacts before the conversion - every submission of the lead, and every note, tag, outcome
+update and contacted action - with the action that converted it left out.
+
+The claim of a conversion: it stays 90 days; of a reversion: the lead is not a customer again within 90 days. Its
+confidence (worker/statistics/stays.py) rests on how long earlier events of all clients lasted, those still running
+included, and on how far the client's own differ, by what was known when the event's UTC week began.
+
+A conversion that nothing dates is kept with days_to_convert and touch_points null: `between` says from which instant,
+first contact or the reversion before, to which, the last change, it must have happened. A reversion that no action
+tells, only the columns, is not written, since nothing says when it was: its conversion teaches nothing about how long
+conversions last.
 """
 
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
 from worker.jobs.finding import Check, Claim, Finding, Json
 from worker.leads import DAY, DELETED, UNDATED, Leads, from_microseconds, to_microseconds
-from worker.lifecycle import Episode, conversion_episodes
+from worker.lifecycle import STAYS_DAYS, Episode, Spell, conversion_episodes, event_key, spells
+from worker.statistics import FloatArray, IntArray
+from worker.statistics.stays import Experience, Passages, find_passages, learn_experience, probability_stays
 from worker.vocabulary import URGENCY_NAMES, URGENCY_UNKNOWN
 
 NAME = "conversion_events"
@@ -28,59 +34,57 @@ TITLE = "record conversions and reversions"
 LOOK_BACK_DAYS: int | None = None
 SCHEDULE = "every 5m"
 PAST_EVENT_TYPES = ("conversion", "reversion")
+INCREMENTAL = True  # an event depends on its own client's rows alone, and on what was known when it happened
 
-STAYS_DAYS = 90
-PRIOR_STAYED, PRIOR_LEFT = 9.0, 1.0  # before any is seen: nine in ten conversions stay, worth ten of them
-CLIENT_STRENGTH = 20.0  # the pool's share counts as this many of a client's own conversions
 SAME_EVENT = timedelta(days=1)  # the application's own row of an event lies this close to it
+WEEK = 7 * DAY
+WEEK_ZERO = to_microseconds(datetime(1970, 1, 5, tzinfo=UTC))  # a Monday
 
 
 def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
     """
-    Learn when conversions, and reversions, that did not stay 90 days ended, over all pooled clients.
+    Learn how long conversions, and reversions, of all pooled clients last, week by week.
 
-    The times are kept, not only their counts: each event is judged by what was known when it happened.
+    Counts by the week in which they became known, not their sum: each event is judged by what was known when its week
+    began. Weeks are numbered from Monday 5 January 1970 UTC.
     """
-    spells = _spells(conversion_episodes(leads, to_microseconds(as_of)))
+    found = spells(conversion_episodes(leads, to_microseconds(as_of)))
+    last_week = int(_weeks(np.array([to_microseconds(as_of)], dtype=np.int64))[0])
+    return {name: _learn(_passages(leads, found, name), len(leads.clients), last_week) for name in PAST_EVENT_TYPES}
+
+
+def _learn(passages: Passages, n_clients: int, last_week: int) -> dict[str, Json]:
+    learned = learn_experience(passages, n_clients, last_week)
     return {
-        event_type: dict(zip(("matured", "left"), _outcomes(spells[event_type]), strict=True)) for event_type in spells
+        "first_week": learned.first_week,
+        "reached": learned.reached.tolist(),
+        "left": learned.left.tolist(),
+        "shape": learned.shape.tolist(),
     }
 
 
-def _spells(episodes: Sequence[Episode]) -> dict[str, list[tuple[int, int | None]]]:
-    """Give the start and end of every dated stretch as a customer, and of every one after a reversion."""
-    spells: dict[str, list[tuple[int, int | None]]] = {"conversion": [], "reversion": []}
-    for i, episode in enumerate(episodes):
-        if episode.start is not None:
-            spells["conversion"].append((episode.start, episode.end))
-        if episode.end is not None:
-            again = episodes[i + 1] if i + 1 < len(episodes) and episodes[i + 1].lead == episode.lead else None
-            spells["reversion"].append((episode.end, None if again is None else again.known_by))
-    return spells
+def _weeks(instants: IntArray) -> IntArray:
+    """Number the UTC weeks that instants lie in."""
+    return (instants - WEEK_ZERO) // WEEK
 
 
-def _outcomes(spells: Sequence[tuple[int, int | None]]) -> tuple[list[int], list[int]]:
-    """Give the sorted instants at which a spell's 90 days were over, and of them those it had ended by then."""
-    left = sorted(
-        start + STAYS_DAYS * DAY for start, end in spells if end is not None and end < start + STAYS_DAYS * DAY
+def _passages(leads: Leads, found: Sequence[Spell], event_type: str) -> Passages:
+    """Lay out how long the dated events of a type lasted, those left out that are over since nobody knows when."""
+    dated = [s for s in found if s.event_type == event_type and s.start is not None and not s.lapsed]
+    lead = np.array([spell.episode.lead for spell in dated], dtype=np.int64)
+    start = np.array([spell.start for spell in dated], dtype=np.int64)
+    end = np.array([UNDATED if spell.end is None else spell.end for spell in dated], dtype=np.int64)
+    return find_passages(leads.client[lead], start, end, WEEK_ZERO, DAY)
+
+
+def _experience(model: Mapping[str, Json], event_type: str) -> Experience:
+    learned = model[event_type]
+    return Experience(
+        learned["first_week"],
+        np.array(learned["reached"], dtype=np.int64),
+        np.array(learned["left"], dtype=np.int64),
+        np.array(learned["shape"], dtype=np.float64),
     )
-    return sorted(start + STAYS_DAYS * DAY for start, _ in spells), left
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """What may be known, at any instant, of how long events stay: everyone's, and one client's own."""
-
-    model: Mapping[str, Json]
-    own: Mapping[str, tuple[list[int], list[int]]]
-
-    def probability(self, event_type: str, instant: int) -> float:
-        """Estimate, from what had matured by then, the probability that an event of this instant stays."""
-        everyone, (own_matured, own_left) = self.model[event_type], self.own[event_type]
-        n, gone = bisect_right(everyone["matured"], instant), bisect_right(everyone["left"], instant)
-        pooled = (n - gone + PRIOR_STAYED) / (n + PRIOR_STAYED + PRIOR_LEFT)
-        n_own, gone_own = bisect_right(own_matured, instant), bisect_right(own_left, instant)
-        return (n_own - gone_own + CLIENT_STRENGTH * pooled) / (n_own + CLIENT_STRENGTH)
 
 
 def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:
@@ -89,32 +93,48 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     if leads.clients.ids == (None,):
         return []
     before = to_microseconds(as_of)
-    episodes = conversion_episodes(leads, before)
-    deleted = leads.state_at(before) == DELETED
-    urgency = leads.urgency.first_before(before, len(leads), URGENCY_UNKNOWN).astype(np.int64)
-    by_client: dict[int, list[Episode]] = {}
-    for episode in episodes:
-        by_client.setdefault(int(leads.client[episode.lead]), []).append(episode)
+    found = spells(conversion_episodes(leads, before))
+    probability = _probabilities(leads, found, model).tolist()
+    deleted = (leads.state_at(before) == DELETED).tolist()
+    urgency = leads.urgency.first_before(before, len(leads), URGENCY_UNKNOWN).astype(np.int64).tolist()
     findings = []
-    for client in sorted(by_client):
-        mine = by_client[client]
-        record = _Record(model, {name: _outcomes(spells) for name, spells in _spells(mine).items()})
-        for episode in mine:
-            if deleted[episode.lead]:
-                continue
-            findings.append(_conversion(leads, episode, int(urgency[episode.lead]), record, as_of))
-            if episode.end is not None:
-                findings.append(_reversion(leads, episode, record, as_of))
+    for spell, stays in zip(found, probability, strict=True):
+        lead = spell.episode.lead
+        if deleted[lead]:
+            continue
+        if spell.event_type == "conversion":
+            content = _conversion(leads, spell.episode, urgency[lead])
+            text = f"The lead is still a customer {STAYS_DAYS} days after the conversion."
+        else:
+            content = _reversion(leads, spell.episode)
+            text = f"The lead has not become a customer again {STAYS_DAYS} days after the reversion."
+        findings.append(_finding(leads, spell, content, Claim("stays", stays, text, {"days": STAYS_DAYS}), as_of))
     return findings
 
 
-def _conversion(leads: Leads, episode: Episode, urgency: int, record: _Record, as_of: datetime) -> Finding:
-    lead, arrival = episode.lead, int(leads.arrival[episode.lead])
+def _probabilities(leads: Leads, found: Sequence[Spell], model: Mapping[str, Json]) -> FloatArray:
+    """Estimate for each event the probability that it stays, by what was known when its week began; shape (events,)."""
+    result = np.ones(len(found))
+    owner = leads.client[np.array([spell.episode.lead for spell in found], dtype=np.int64)]
+    week = _weeks(np.array([spell.known_by for spell in found], dtype=np.int64))
+    for event_type in PAST_EVENT_TYPES:
+        mine = np.flatnonzero([spell.event_type == event_type for spell in found])
+        passages = _passages(leads, found, event_type)
+        result[mine] = probability_stays(_experience(model, event_type), passages, owner[mine], week[mine])
+    return result
+
+
+def _conversion(leads: Leads, episode: Episode, urgency: int) -> dict[str, Json]:
+    arrival = int(leads.arrival[episode.lead])
     days = None
     if episode.start is not None and arrival != UNDATED:
         days = max(0, (episode.start - arrival) // DAY)
-    content = {
-        "lead_id": str(leads.id[lead]),
+    between = None
+    if episode.start is None:
+        ends = (min(episode.after, episode.known_by), episode.known_by)
+        between = dict(zip(("from", "to"), (from_microseconds(end).isoformat() for end in ends), strict=True))
+    return {
+        "lead_id": str(leads.id[episode.lead]),
         "lead_name": None,
         "conversion_value": None,  # nothing in this schema records it
         "days_to_convert": days,
@@ -122,58 +142,46 @@ def _conversion(leads: Leads, episode: Episode, urgency: int, record: _Record, a
         "initial_urgency": None if urgency < 0 else URGENCY_NAMES[urgency],
         "final_tag": episode.final_tag,
         "dated": episode.start is not None,
+        "between": between,
     }
-    if episode.start is not None:
-        event = _Event("conversion", episode.start, episode.start)
-    else:
-        # Its row is dated by when it was first known, which moves with every later contact, so that its key must not:
-        # the key is the last instant at which the lead was surely no customer.
-        event = _Event("conversion", episode.known_by, episode.after)
-    text = f"The lead is still a customer {STAYS_DAYS} days after the conversion."
-    claim = Claim("stays", record.probability("conversion", event.when), text, {"days": STAYS_DAYS})
-    return _finding(leads, lead, event, content, claim, as_of=as_of)
 
 
-def _reversion(leads: Leads, episode: Episode, record: _Record, as_of: datetime) -> Finding:
-    assert episode.end is not None  # noqa: S101 - the caller looked
-    content = {
+def _reversion(leads: Leads, episode: Episode) -> dict[str, Json]:
+    days = None
+    if episode.start is not None and episode.end is not None:
+        days = max(0, (episode.end - episode.start) // DAY)
+    return {
         "lead_id": str(leads.id[episode.lead]),
         "lead_name": None,
         "reason": episode.reason,
         "reverted_to": episode.reverted_to,
-        "days_as_customer": None if episode.start is None else max(0, (episode.end - episode.start) // DAY),
+        "days_as_customer": days,
     }
-    text = f"The lead has not become a customer again {STAYS_DAYS} days after the reversion."
-    claim = Claim("stays", record.probability("reversion", episode.end), text, {"days": STAYS_DAYS})
-    event = _Event("reversion", episode.end, episode.end)
-    return _finding(leads, episode.lead, event, content, claim, as_of=as_of)
 
 
-@dataclass(frozen=True, slots=True)
-class _Event:
-    event_type: str
-    when: int  # microseconds: when it happened or was known
-    key: int  # the instant that names it
+def _finding(leads: Leads, spell: Spell, content: dict[str, Json], claim: Claim, as_of: datetime) -> Finding:
+    """
+    Put an event into the shape of a finding.
 
-
-def _finding(
-    leads: Leads, lead: int, event: _Event, content: dict[str, Json], claim: Claim, *, as_of: datetime
-) -> Finding:
-    instant, key = from_microseconds(event.when), from_microseconds(event.key)
+    An undated conversion is dated by when it was first known, which moves with every later contact, so that its key
+    must not: it is named by the last instant at which the lead was surely no customer.
+    """
+    lead = spell.episode.lead
+    instant, key = from_microseconds(spell.known_by), from_microseconds(spell.after)
     arrival = int(leads.arrival[lead])
     return Finding(
         leads.clients.ids[int(leads.client[lead])],
-        event.event_type,
+        spell.event_type,
         content,
         claim,
         Check("outcome", instant + timedelta(days=STAYS_DAYS), claim.probability),
         n=1,
-        facts={"between": (min(key, instant), instant)},
-        claim_key=f"{leads.id[lead]}@{'' if event.key == event.when else 'after '}{key.isoformat()}",
+        facts={"between": (min(key, instant), instant), "lapsed": spell.lapsed},
+        claim_key=event_key(leads.id[lead], spell.start, spell.after),
         period_key=key.astimezone(as_of.tzinfo).date().isoformat(),
         created_at=instant,
         window={
-            "from": None if arrival == UNDATED else from_microseconds(min(arrival, event.when)).isoformat(),
+            "from": None if arrival == UNDATED else from_microseconds(min(arrival, spell.known_by)).isoformat(),
             "to": instant.isoformat(),
         },
     )

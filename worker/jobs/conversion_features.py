@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from worker.jobs.finding import Json
-from worker.leads import DAY, WINDOW_DAYS, Leads
+from worker.leads import DAY, WINDOW_DAYS, Leads, from_microseconds
 from worker.lifecycle import Episode, observe
 from worker.statistics import FloatArray, IntArray
 from worker.statistics.hazard import Exposure, join_exposures
@@ -20,8 +20,10 @@ from worker.vocabulary import TONE_UNKNOWN, TONES, URGENCY_NAMES, URGENCY_UNKNOW
 
 HISTORY_DAYS = 730  # older behaviour is another business
 MOST_SOURCES, MOST_INTENTS, MOST_INDUSTRIES = 20, 40, 12  # the rest share one level
-PERIOD_EDGES = (0, 30, 60, 90, 180, 365, HISTORY_DAYS)  # days before as_of: the pace of one may differ from the next
+PERIOD_EDGES = (0, 30, 60, 90, 180, 360, HISTORY_DAYS)  # days before as_of: the pace of one may differ from the next
+ARRIVAL_EDGES = (0, 10, 20, 30, 45, 60, 75, 90, 120, 150, 180, 240, 300, 365, 450, 540, 630)  # days before as_of
 STAGE_EDGES = (30.0, 90.0)  # days since first contact
+OF_OLDER = " of an older lead"  # ends the name of a feature that says how another differs among them
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 TOUCH_EDGES = (1, 2, 4)  # touches beyond the first contact
 RECENCY_EDGES = (3.0, 10.0, 30.0, 90.0)  # days since the last of them
@@ -56,6 +58,7 @@ def choose_vocabulary(leads: Leads, before: int) -> dict[str, Json]:
         "source": _most_frequent(leads.source, leads.source_names, MOST_SOURCES),
         "intent": _most_frequent(leads.intent_at(before), leads.intent_names, MOST_INTENTS),
         "industry": _most_frequent(*_industries(leads), MOST_INDUSTRIES),
+        "as_of": before,
     }
 
 
@@ -101,7 +104,7 @@ def _aged(feature: Feature, stage: IntArray) -> Feature:
     """Code how a feature's levels differ among older leads from what they are at first: level 0 are young leads."""
     names = tuple(f"{level}, after {days:.0f} days" for days in STAGE_EDGES for level in feature.levels)
     codes = np.where(stage > 0, 1 + (stage - 1) * len(feature.levels) + feature.codes, 0)
-    return Feature(f"{feature.name} of an older lead", ("young", *names), codes)
+    return Feature(feature.name + OF_OLDER, ("young", *names), codes)
 
 
 def _touch_features(leads: Leads, instant: int) -> list[Feature]:
@@ -130,10 +133,29 @@ def _touch_features(leads: Leads, instant: int) -> list[Feature]:
     ]
 
 
+def _arrival_feature(leads: Leads, anchor: int) -> Feature:
+    """Code when leads came, the newest first: those who come now may be other people than those who came last year."""
+    edges = [anchor - days * DAY for days in ARRIVAL_EDGES[:0:-1]]
+    dates = [from_microseconds(edge).date().isoformat() for edge in edges]
+    names = [f"before {dates[0]}", *(f"{low} to {high}" for low, high in pairwise(dates)), f"since {dates[-1]}"]
+    newest_first = len(edges) - np.searchsorted(edges, leads.arrival, side="right")
+    return Feature("arrival", tuple(names[::-1]), newest_first.astype(np.int64))
+
+
+def arrival_gaps() -> FloatArray:
+    """Months between the middles of neighbouring blocks of arrival, the newest first."""
+    edges = np.array([*ARRIVAL_EDGES, HISTORY_DAYS], dtype=np.float64)
+    return np.diff((edges[:-1] + edges[1:]) / 2) / WINDOW_DAYS
+
+
 def lead_features(leads: Leads, vocabulary: Mapping[str, Json], before: int) -> list[Feature]:
-    """Give everything that is known of the leads before an instant."""
+    """Give everything that is known of the leads before an instant; the arrival stands last."""
     fixed = _fixed_features(leads, vocabulary, before)
-    return [*fixed, *_changing_features(leads, fixed, before)]
+    return [
+        *fixed,
+        *_changing_features(leads, fixed, before),
+        _arrival_feature(leads, int(vocabulary["as_of"])),
+    ]
 
 
 def codes_of(features: list[Feature]) -> IntArray:
@@ -145,21 +167,24 @@ def lay_out_exposure(
     leads: Leads, vocabulary: Mapping[str, Json], episodes: list[Episode], *, as_of: int, start: int
 ) -> Exposure:
     """
-    Lay out each lead's time under observation since `start`, a row for each period of the calendar.
+    Lay out each lead's time under observation from `start` to as_of, a row for each period of the calendar.
 
-    What changes of a lead is taken as it was when the row begins: that is how a forecast will know it. Leads that
-    ended before `start` were never seen.
+    Periods lie back from the vocabulary's instant, the latest reaches to as_of: a model of last week divides the past
+    as it did then. What changes of a lead is taken as it was when the row begins: that is how a forecast will know it.
+    Leads that ended before `start` were never seen.
     """
     followed = observe(leads, episodes, as_of)
+    anchor = int(vocabulary["as_of"])
     dated = np.flatnonzero((leads.arrival < as_of) & (followed.end >= start))
     arrival, end, outcome = leads.arrival[dated], followed.end[dated], followed.outcome[dated]
     features = _fixed_features(leads, vocabulary, as_of)
     fixed = codes_of(features)[dated]
+    came = _arrival_feature(leads, anchor).codes[dated, None]
     parts = []
     for period, (newer, older) in enumerate(pairwise(PERIOD_EDGES)):
-        low = max(as_of - older * DAY, start) if older < HISTORY_DAYS else start
-        high = as_of - newer * DAY
-        if high <= start:
+        low = max(anchor - older * DAY, start) if older < HISTORY_DAYS else start
+        high = anchor - newer * DAY if period else as_of
+        if period and high <= start:
             break
         ends = (end >= low) & ((end < high) | (period == 0))
         rows = np.flatnonzero(ends | ((end >= high) & (arrival < high)))
@@ -170,7 +195,7 @@ def lay_out_exposure(
                 entry_age=(entry - arrival[rows]) / DAY,
                 exit_age=np.maximum((np.minimum(end[rows], high) - arrival[rows]) / DAY, 0.0),
                 outcome=np.where(ends[rows], outcome[rows], 0),
-                features=np.concatenate([fixed[rows], changing], axis=1),
+                features=np.concatenate([fixed[rows], changing, came[rows]], axis=1),
                 client=leads.owner[dated[rows]],  # a client's level is its own in the pool too
                 period=np.full(len(rows), period, dtype=np.int64),
             )

@@ -1,25 +1,30 @@
 """
 conversion_prediction: how many of a client's open leads will become customers in the next 30 days, and which?
 
-Conversion is a hazard that depends on the age since first contact, on what is known of the lead
+Conversion is a hazard that depends on the age since first contact, on what is known of the lead and when it came
 (worker/jobs/conversion_features.py) and on the pace of the calendar's months, with a level per client shrunk to the
 pool (worker/statistics/hazard.py). Open leads are censored, not failures; archived, deleted and lost ones leave by
 competing exits. History counts from the first recorded conversion on: before it, wins were not recorded and their
 absence says nothing. The count's distribution is a Poisson-binomial mixed over DRAWS parameter draws; the claim is that
-the count lies in the range around its rounded mean. Limits: leads are independent given their features; a pace that
-keeps rising or falling is followed some two months late.
+the count lies in the range around its rounded mean. Each of the most promising leads has its reasons
+(worker/jobs/conversion_reasons.py) and, where earlier ones are on record, a value (worker/jobs/conversion_value.py).
+Limits: leads are independent given their features; a change of pace is known once some weeks of conversions show it,
+and where the odds of new leads halve or double within a year the expected count is off by some 5%.
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import polygamma
 
 from worker.jobs.conversion_features import (
     Feature,
+    arrival_gaps,
     choose_vocabulary,
     codes_of,
     find_history_start,
@@ -27,10 +32,13 @@ from worker.jobs.conversion_features import (
     lead_features,
     month_gaps,
 )
+from worker.jobs.conversion_outcomes import generator_at, read_outcomes, score
+from worker.jobs.conversion_reasons import Candidate, Promising, explain, facts_of, worsens
+from worker.jobs.conversion_value import recorded_values, with_values
 from worker.jobs.finding import Check, Claim, Finding, Json
-from worker.jobs.windows import LEVEL, interval_json, top_names
-from worker.leads import DAY, OPEN, WINDOW_DAYS, Leads, to_microseconds
-from worker.lifecycle import age_days, conversion_episodes
+from worker.jobs.windows import LEVEL, interval_json, number, top_names
+from worker.leads import DAY, OPEN, WINDOW_DAYS, Leads, from_microseconds, to_microseconds
+from worker.lifecycle import Episode, age_days, conversion_episodes
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.counts import claim_range, count_interval, mixed_cdf
 from worker.statistics.hazard import (
@@ -44,13 +52,18 @@ from worker.statistics.hazard import (
     forecast,
 )
 from worker.statistics.hazard_fit import fit_hazard
+from worker.statistics.recalibration import apply_map
 from worker.vocabulary import TAG_FOLLOW_UP, URGENCY_HIGH, URGENCY_UNKNOWN
 
 NAME = "conversion_prediction"
 EVENT_TYPE = "conversion_prediction"
+PAST_EVENT_TYPES = ("conversion",)
 TITLE = "how many open leads will convert in the next 30 days, and which?"
 LOOK_BACK_DAYS: int | None = None
 SCHEDULE = "03:40"
+LEARNS_FROM_REVIEW = True  # the model says, as "recalibration", how accuracy_review would have claims stated
+
+MODEL_FORMAT = 1  # of the JSON that fit gives: a model of another format cannot be asked
 
 DRAWS = 64
 TOP_LEADS = 10
@@ -70,33 +83,45 @@ def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
         exposure,
         [len(feature.levels) for feature in features],
         month_gaps(start, end),
+        arrival_gaps(),
     )
     first = int(arrived.arrival.min()) if len(arrived) else end
     return {
+        "format": MODEL_FORMAT,
         "vocabulary": vocabulary,
+        "trained_from": from_microseconds(max(start, first)).isoformat(),
         "history_from": start,
         "history_days": (end - max(start, first)) / DAY,
         "conversions": len(episodes),
         "leads": len(arrived),
         "levels": list(model.levels),
         "coefficients": model.coefficients.tolist(),
-        "covariance": model.covariance.tolist(),
-        "centre": model.centre.tolist(),
+        "covariance": [row[: i + 1] for i, row in enumerate(model.covariance.tolist())],  # it is symmetric
+        "weights": model.weights.tolist(),
+        "pace": [model.pace, model.pace_noise],
         "periods": model.periods.tolist(),
         "exit_hazard": model.exit_hazard.tolist(),
         "client_shape": model.client_shape,
+        "client_scale": model.client_scale,
     }
 
 
 def _hazard(model: Mapping[str, Json]) -> HazardModel:
+    width = len(model["coefficients"])
+    covariance = np.zeros((width, width))
+    covariance[np.tril_indices(width)] = np.concatenate(model["covariance"])
+    covariance.T[np.tril_indices(width)] = covariance[np.tril_indices(width)]
     return HazardModel(
         levels=tuple(model["levels"]),
         coefficients=np.array(model["coefficients"]),
-        covariance=np.array(model["covariance"]),
-        centre=np.array(model["centre"]),
+        covariance=covariance,
+        weights=np.array(model["weights"]),
+        pace=float(model["pace"][0]),
+        pace_noise=float(model["pace"][1]),
         periods=np.array(model["periods"]),
         exit_hazard=np.array(model["exit_hazard"]),
         client_shape=float(model["client_shape"]),
+        client_scale=float(model["client_scale"]),
         n_events=int(model["conversions"]),
         n_leads=int(model["leads"]),
     )
@@ -111,7 +136,8 @@ class Prediction:
     age: FloatArray  # (cohort,) days since first contact
     features: list[Feature]
     codes: IntArray  # (cohort, features)
-    multiplier: FloatArray  # (owners,) each client's own level
+    risk_share: FloatArray  # (cohort, bins)
+    levels: "Levels"  # of the owners
     probability: FloatArray  # (cohort,) of converting within the window: they add up to the expected count
     mean: FloatArray  # (clients,) expected count
     centre: FloatArray  # (clients,) the mean rounded, and the range claimed around it
@@ -121,6 +147,7 @@ class Prediction:
     interval_low: FloatArray  # (clients,) the count's interval at LEVEL
     interval_high: FloatArray
     new_arrivals: list[dict[str, Json]]  # by client
+    owner_of: list[dict[str, int]]  # by client, of its leads that converted before
 
 
 def predict(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> Prediction:
@@ -148,7 +175,8 @@ def predict(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
         age=age,
         features=features,
         codes=codes,
-        multiplier=levels.multiplier,
+        risk_share=outlook.risk_share,
+        levels=levels,
         probability=counts.probability,
         mean=mean,
         centre=centre,
@@ -158,7 +186,40 @@ def predict(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
         interval_low=interval_low,
         interval_high=interval_high,
         new_arrivals=_new_arrivals(arrived, hazard, end, levels.multiplier),
+        owner_of=_owner_of(arrived, episodes),
     )
+
+
+def _owner_of(leads: Leads, episodes: list[Episode]) -> list[dict[str, int]]:
+    result: list[dict[str, int]] = [{} for _ in range(len(leads.clients))]
+    whose = _whose(leads)
+    for episode in episodes:
+        result[leads.client[episode.lead]][str(leads.id[episode.lead])] = int(whose[episode.lead])
+    return result
+
+
+def _whose(leads: Leads) -> IntArray:
+    """Number the leads' owners in the pool; a client's own leads are all its, whoever else is there."""
+    return leads.owner if leads.clients.ids == (None,) else np.zeros(len(leads), dtype=np.int64)
+
+
+def evaluate(leads: Leads, model: Mapping[str, Json], as_of: datetime) -> Mapping[str, Json]:
+    """
+    Score a model's predictions at as_of by what the window from as_of on brought.
+
+    leads hold what happened until that window's end. Leads that nobody can tell of are left out. A score is None where
+    it is not defined: there is no lead, or (auc, calibration_slope) all or none converted.
+    """
+    found = predict(leads, model, as_of, generator_at(as_of))
+    outcomes = read_outcomes(leads, as_of)
+    told = ~outcomes.void[found.is_open]
+    converted = outcomes.converted[found.is_open][told]
+    scores = score(found.probability[told], converted)
+    return {
+        "leads": len(converted),
+        "conversions": int(converted.sum()),
+        **{name: number(value) for name, value in asdict(scores).items()},
+    }
 
 
 def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:
@@ -169,41 +230,102 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     cohort = found.cohort
     size = cohort.per_client(np.ones(len(cohort), dtype=bool))
     facts = _facts(cohort, found.age, end)
-    based_on = _based_on(model)
+    said = _recalibrated(found.claim, leads.clients.ids, model)
+    based_on = _based_on(model) + _silenced(model)
     bounds = np.searchsorted(cohort.client, np.arange(len(leads.clients) + 1))
-    order = np.lexsort((-found.probability, cohort.client))  # stable: ties stay in the order of the ids
+    best, listed = _most_promising(hazard, found)
     findings = []
     for c in np.flatnonzero(size > 0).tolist():
         mine = slice(bounds[c], bounds[c + 1])
-        best = order[mine][:TOP_LEADS]
+        candidates = [listed[k] for k in range(*np.searchsorted(cohort.client[best], (c, c + 1)))]
+        first = sorted(candidates, key=lambda candidate: -candidate.lead["probability"])[:TOP_LEADS]
+        facts[c] |= {"candidates": candidates, "owner_of": found.owner_of[c], **facts_of(first)}
         content = {
             "predicted_conversions": int(found.centre[c]),
             "prediction_window": "next_30_days",
-            "high_value_leads": [
-                {
-                    "lead_id": str(cohort.id[i]),
-                    "probability": float(found.probability[i]),
-                    "estimated_value": None,  # nothing in this schema records what a conversion was worth
-                    "reasons": _reasons(hazard, found, i),
-                }
-                for i in best
-            ],
+            "high_value_leads": [candidate.lead for candidate in first],
             "expected_conversions": float(found.mean[c]),
             "interval": interval_json(found.interval_low[c], found.interval_high[c]),
-            "cohort": {"size": int(size[c]), "hash": _digest(cohort.id[mine])},
+            "cohort": {"size": int(size[c]), "hash": cohort_hash(cohort.id[mine])},
             "based_on": based_on,
             "new_arrivals": found.new_arrivals[c],
         }
         claim = Claim(
             "count_in_range",
-            float(found.claim[c]),
+            float(said[c]),
             f"Of the {size[c]} leads open at as_of, {found.low[c]:.0f} to {found.high[c]:.0f}"
             " convert in the next 30 days.",
-            {"low": int(found.low[c]), "high": int(found.high[c])},
+            {"low": int(found.low[c]), "high": int(found.high[c]), **_as_it_was(float(found.claim[c]), model)},
         )
         check = Check("outcome", as_of.astimezone(UTC) + timedelta(days=WINDOW_DAYS), claim.probability)
         findings.append(Finding(leads.clients.ids[c], EVENT_TYPE, content, claim, check, int(size[c]), facts=facts[c]))
     return findings
+
+
+def reconcile(findings: list[Finding], past: Sequence[Mapping[str, Any]], as_of: datetime) -> list[Finding]:
+    """Estimate what open leads are worth by what the application recorded of earlier conversions."""
+    values = recorded_values(past, as_of)
+    return [with_values(finding, values, TOP_LEADS) for finding in findings] if values else findings
+
+
+def _most_promising(hazard: HazardModel, found: Prediction) -> tuple[IntArray, list[Candidate]]:
+    """
+    Explain the TOP_LEADS likeliest leads of every owner; gives their places in the cohort, by client, and what is said.
+
+    Of every owner, for in the pool values may differ between them. Ties stay in the order of the ids.
+    """
+    cohort = found.cohort
+    order = np.lexsort((-found.probability, cohort.owner, cohort.client))
+    starts = np.flatnonzero(np.diff(cohort.owner[order], prepend=-1))
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    best = order[rank < TOP_LEADS]
+    owner = cohort.owner[best]
+    leads = Promising(
+        found.age[best],
+        found.codes[best],
+        found.risk_share[best],
+        found.levels.multiplier[owner],
+        found.levels.noise[owner],
+    )
+    whose = _whose(cohort)[best]
+    at_best = worsens(hazard, leads.age)
+    listed = [
+        Candidate(
+            {
+                "lead_id": str(cohort.id[best[k]]),
+                "probability": float(found.probability[best[k]]),
+                "estimated_value": None,  # until something recorded says more (reconcile)
+                "expected_value": None,
+                **why,
+            },
+            int(whose[k]),
+            bool(at_best[k]),
+        )
+        for k, why in enumerate(explain(hazard, found.features, leads))
+    ]
+    return best, listed
+
+
+def _recalibrated(claims: FloatArray, client_ids: Sequence[str | None], model: Mapping[str, Json]) -> FloatArray:
+    """Give the claims' probabilities as what became of earlier ones teaches to state them, shape (clients,)."""
+    kept = model.get("recalibration")
+    return claims if kept is None else apply_map(claims, tuple(client_ids), kept)
+
+
+def _as_it_was(probability: float, model: Mapping[str, Json]) -> dict[str, Json]:
+    """Keep a claim's own probability beside the stated one, for what is learned from it, and what it was stated by."""
+    kept = model.get("recalibration")
+    if kept is None:
+        return {}
+    return {"uncalibrated": probability, "recalibration": kept["version"], "base_rate": kept["base_rate"]}
+
+
+def _silenced(model: Mapping[str, Json]) -> str:
+    """Say so where the stated probability is not this claim's own."""
+    kept = model.get("recalibration")
+    if kept is None or kept["base_rate"] is None:
+        return ""
+    return "; stated is how often earlier ranges held, since probabilities of single ranges have lately done worse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +334,7 @@ class Levels:
 
     multiplier: FloatArray
     ratio: FloatArray  # (owners, DRAWS)
+    noise: FloatArray  # (owners,) standard deviation of the multiplier's logarithm
 
 
 def _levels(hazard: HazardModel, exposure: Exposure, leads: Leads, rng: np.random.Generator) -> Levels:
@@ -227,8 +350,8 @@ def _levels(hazard: HazardModel, exposure: Exposure, leads: Leads, rng: np.rando
     noise = rng.standard_normal((n_owners if leads.clients.ids == (None,) else 1, DRAWS))
     cube = 1 - 1 / (9 * shape[:, None]) + noise / (3 * np.sqrt(shape[:, None]))
     drawn = shape[:, None] * np.maximum(cube, 1e-3) ** 3 / rate[:, None]
-    multiplier = shape / rate
-    return Levels(multiplier, drawn / multiplier[:, None])
+    mean = shape / rate
+    return Levels(hazard.client_scale * mean, drawn / mean[:, None], np.sqrt(polygamma(1, shape)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,13 +367,17 @@ def _count_draws(outlook: Forecast, cohort: Leads, shifts: FloatArray, levels: L
     """
     Draw every lead's probability, and sum by client.
 
+    shifts : as draw_log_shifts gives them, shape (leads, DRAWS); they are used up.
+
     Each lead's draws of its hazard are scaled to mean 1: the fit's estimate on the log scale is that of the mean hazard
     (a Poisson rate's, under its gamma posterior), and the mean of an exponential of normal draws would lie above it.
     """
     n_clients = len(cohort.clients)
     means, squares = np.zeros((n_clients, DRAWS)), np.zeros((n_clients, DRAWS))
     hazard_total = -np.log1p(-outlook.probability)
-    factor = np.exp(np.clip(shifts, -5, 5)) * levels.ratio[cohort.owner]
+    factor = np.exp(np.clip(shifts, -5, 5, out=shifts), out=shifts)  # the largest array of all: in its own place
+    for draw in range(DRAWS):
+        factor[:, draw] *= levels.ratio[cohort.owner, draw]
     hazard_total = hazard_total / factor.mean(axis=1)
     total = np.zeros(len(cohort))
     for draw in range(DRAWS):
@@ -265,7 +392,10 @@ def _new_arrivals(arrived: Leads, hazard: HazardModel, end: int, multiplier: Flo
     """Forecast conversions, within the window, of leads that have yet to arrive, at the last 60 days' pace."""
     recent = arrived.arrived(end - 2 * WINDOW_DAYS * DAY, end)
     pace = arrived.per_client(recent) / 2
-    share = expected_share_within(hazard, float(hazard.centre.sum()), multiplier, WINDOW_DAYS)
+    last = len(hazard.levels) - 1
+    newest = hazard.coefficients[hazard.offset(last)]  # of arrival: like those who come now
+    effect = hazard.centre_of(slice(hazard.offset(0), hazard.offset(last))) + float(newest)
+    share = expected_share_within(hazard, effect, multiplier, WINDOW_DAYS)
     of_each = share[arrived.owner[recent]] / 2
     expected = np.bincount(arrived.client[recent], weights=of_each, minlength=len(pace))
     # a pace seen through n leads is itself uncertain by 1/sqrt(n): its draws at normal quantiles, evenly weighted
@@ -274,21 +404,6 @@ def _new_arrivals(arrived: Leads, hazard: HazardModel, end: int, multiplier: Flo
     means = np.maximum(expected[:, None] * scale, 1e-9)
     low, high = count_interval(means, means * 1e-6, LEVEL)
     return [{"expected": float(expected[c]), "interval": interval_json(low[c], high[c])} for c in range(len(expected))]
-
-
-def _reasons(hazard: HazardModel, found: Prediction, i: int) -> list[dict[str, Json]]:
-    """Say what moves a lead's log hazard away from the average lead's beyond its noise, largest first."""
-    reasons: list[dict[str, Json]] = []
-    for j, feature in enumerate(found.features):
-        code = int(found.codes[i, j])
-        place = hazard.offset(j) + code
-        effect = float(hazard.coefficients[place] - hazard.centre[j])
-        if abs(effect) > float(np.sqrt(hazard.covariance[place, place])):
-            reasons.append({"reason": feature.name, "value": feature.levels[code], "log_hazard": effect})
-    level = float(np.log(found.multiplier[found.cohort.owner[i]]))
-    if abs(level) > float(1 / np.sqrt(hazard.client_shape)):
-        reasons.append({"reason": "client", "value": None, "log_hazard": level})
-    return sorted(reasons, key=lambda reason: (-abs(reason["log_hazard"]), reason["reason"]))
 
 
 def _facts(cohort: Leads, age: FloatArray, end: int) -> list[dict[str, Json]]:
@@ -324,5 +439,6 @@ def _based_on(model: Mapping[str, Json]) -> str:
     return history if days >= WINDOW_DAYS else f"{history}: shorter than the window, so the default curve weighs in"
 
 
-def _digest(ids: NDArray[np.object_]) -> str:
+def cohort_hash(ids: NDArray[np.object_]) -> str:
+    """Name a set of leads, whatever their order."""
     return hashlib.sha256("\n".join(sorted(map(str, ids))).encode()).hexdigest()[:16]

@@ -327,7 +327,8 @@ def half_checks(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: n
     present = periods(leads, as_of)[0]
     said, seen, p = _half_check(present.leads, present.two, model)
     asked = np.flatnonzero(present.leads.per_client(present.two.current) > 0)
-    return HalfChecks(asked, p[asked], (said == seen)[asked])
+    states = tuple(CLASS_NAMES[code] for code in said[asked].tolist())
+    return HalfChecks(asked, p[asked], (said == seen)[asked], states)
 
 
 def _half_check(leads: Leads, two: TwoWindows, model: Mapping[str, Json]) -> tuple[IntArray, IntArray, FloatArray]:

@@ -73,3 +73,4 @@ class HalfChecks:
     client: IntArray  # index into the leads' clients
     p: FloatArray  # probability, from the first half alone, that the other half agrees
     agreed: BoolArray  # whether it did
+    states: tuple[str, ...] = ()  # what is checked, where one client's checks or their statements differ

@@ -190,7 +190,7 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
             continue
         number_of, against = int(family.subject[h]), AGAINST[family.group[h] % 2]
         subject, value = SUBJECTS[number_of], course.value(h)
-        pattern_type = f"{subject}_{'increasing' if family.z[h] > 0 else 'decreasing'}"
+        pattern_type = _pattern_type(family, h)
         content = {
             "pattern_type": pattern_type,
             "affected_leads": int(family.carrying[h]),
@@ -224,7 +224,7 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
                 check,
                 int(n[c]),
                 int(n_previous[c]),
-                claim_key=":".join((pattern_type, value or "", against)),
+                claim_key=_claim_key(family, course, h),
                 facts={"news": bool(news[h])},
             )
         )
@@ -247,6 +247,32 @@ def half_checks(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: n
     other = half_answers(view, model, aside, family).raw
     silent = ~np.isfinite(other) | (other == 0)
     return HalfChecks(np.maximum(family.client, 0), np.where(silent, np.nan, p), np.sign(other) == signs)
+
+
+def claim_checks(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> HalfChecks:
+    """
+    Look whether the half set aside shows the sign of each pattern that `analyse` tells, as the check beside it said.
+
+    With the same leads and model they are the same patterns, named by their claim_key.
+    """
+    del rng
+    view = View(leads, as_of)
+    family, _, _ = _candidates(view, build_family(view, model), model)
+    if len(family) == 0:
+        return HalfChecks(family.client, family.z, np.zeros(0, dtype=np.bool_))
+    raw = half_answers(view, model, view.leads.half(), family).raw
+    course = Course(view, as_of, family)
+    states = tuple(_claim_key(family, course, h) for h in range(len(family)))
+    shown = half_shows(view, model, family)
+    return HalfChecks(np.maximum(family.client, 0), shown, np.sign(raw) == np.sign(family.z), states)
+
+
+def _pattern_type(family: Family, h: int) -> str:
+    return f"{SUBJECTS[int(family.subject[h])]}_{'increasing' if family.z[h] > 0 else 'decreasing'}"
+
+
+def _claim_key(family: Family, course: Course, h: int) -> str:
+    return ":".join((_pattern_type(family, h), course.value(h) or "", AGAINST[family.group[h] % 2]))
 
 
 def half_shows(view: View, model: Mapping[str, Json], family: Family) -> FloatArray:

@@ -106,7 +106,7 @@ def half_checks(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: n
     )
     agreed = total_variation(fresh / np.maximum(n_fresh, 1)[:, None], expected) <= HALF_DISTANCE
     there = np.flatnonzero(leads.per_client(two.current) > 0)
-    return HalfChecks(there, np.where(n_fresh > 0, agree, np.nan)[there], agreed[there])
+    return HalfChecks(there, np.where(n_fresh > 0, agree, np.nan)[there], agreed[there], ("",) * len(there))
 
 
 def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:

@@ -202,7 +202,8 @@ def half_checks(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: n
     leads, two = present.leads, present.two
     said, seen, p = _half_check(leads, two, _codes(leads, two), model)
     asked = np.flatnonzero(leads.per_client(two.current) > 0)
-    return HalfChecks(asked, p[asked], (said == seen)[asked])
+    states = tuple(CLASS_NAMES[code] for code in said[asked].tolist())
+    return HalfChecks(asked, p[asked], (said == seen)[asked], states)
 
 
 def _half_check(

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import betaincinv, stdtrit
+from scipy.special import betaincinv, ndtr, stdtrit
 
 from worker.statistics import BoolArray, FloatArray, IntArray
 
@@ -186,6 +186,68 @@ def _robust_reach(excess: FloatArray, group: IntArray) -> float:
         return float("inf")
     error = float(np.sqrt((total**2).sum() * clusters / (clusters - 1))) / len(excess)
     return float(stdtrit(clusters - 1, (1 + LEVEL) / 2)) * error
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What is known of the difference, in the long run, of what is said and how often it is right: a normal law."""
+
+    mean: float
+    error: float
+    seen_error: float  # of the claims' own difference about the true one; infinite where there is no claim
+
+    def within(self, distance: float) -> float:
+        """Probability that the difference is less than so much, to either side."""
+        return _within(self.mean, self.error, distance)
+
+    def next_within(self, distance: float, share: float) -> float:
+        """Probability that it is less than so much among the next claims, `share` times as many as there were."""
+        if not np.isfinite(self.seen_error):
+            return _within(self.mean, float(np.hypot(self.error, 0.5)), distance)  # of a single claim, at worst
+        return _within(self.mean, float(np.hypot(self.error, self.seen_error / np.sqrt(share))), distance)
+
+
+PRIOR_GAP = 0.1  # standard deviation of the difference before any claim is decided; ten points off is nothing unusual
+FEW_CLUSTERS = 4  # fewer do not tell how much they scatter
+
+
+def estimate_gap(said: FloatArray, right: BoolArray, clusterings: tuple[IntArray, ...]) -> Gap:
+    """
+    Estimate how far what is said lies from how often it is right.
+
+    Parameters
+    ----------
+    said, right : shape (claims,), of decided claims.
+    clusterings : each of shape (claims,): claims that hang together (a client's; those of one month).
+
+    Returns
+    -------
+    The posterior under a normal prior about 0. The error of the difference is the largest of the cluster-robust ones,
+    by each clustering, and of that of independent claims; where there are too few clusters to see how they scatter, a
+    cluster counts as one claim. A normal law with Student's variance stands for few clusters.
+    """
+    n = len(said)
+    if n == 0:
+        return Gap(0.0, PRIOR_GAP, float("inf"))
+    excess = said - right
+    typical = float((said * (1 - said)).mean())
+    variance = max(typical / n, 0.25 / n**2)
+    for clustering in clusterings:
+        _, group = np.unique(clustering, return_inverse=True)
+        size = np.bincount(group)
+        clusters = len(size)
+        if clusters < FEW_CLUSTERS:
+            variance = max(variance, typical * float((size.astype(np.float64) ** 2).sum()) / n**2)
+            continue
+        total = np.bincount(group, excess - excess.mean())
+        robust = float((total**2).sum()) * clusters / (clusters - 1) / n**2
+        variance = max(variance, robust * (clusters - 1) / (clusters - 3))
+    weight = PRIOR_GAP**2 / (PRIOR_GAP**2 + variance)
+    return Gap(weight * float(excess.mean()), float(np.sqrt(weight * variance)), float(np.sqrt(variance)))
+
+
+def _within(mean: float, error: float, distance: float) -> float:
+    return float(ndtr((distance - mean) / error) - ndtr((-distance - mean) / error))
 
 
 def _number(value: float) -> float | None:

@@ -8,9 +8,8 @@ own level multiplies it, shrunk by a gamma prior (Clayton 1978). A fraction that
 dies out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -29,6 +28,7 @@ DEFAULT_CONVERTING = 0.10  # of them convert,
 DEFAULT_SHAPE, DEFAULT_SCALE = 0.7, 20.0  # after a Weibull delay (days); a common order of magnitude in sales funnels
 DEFAULT_EXIT_RATE = 0.001  # other exits a day
 HORIZON_DAYS = 30
+LEAST_DAYS = 0.25  # under observation, for each conversion: stamps are not to be trusted to the second
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,19 @@ class HazardModel:
     levels: tuple[int, ...]
     coefficients: FloatArray
     covariance: FloatArray
-    centre: FloatArray  # mean coefficient of each feature over the exposure: what an average lead has
+    weights: FloatArray  # of the coefficients over all days under observation: 1 a block; what an average lead has
     periods: FloatArray  # log pace of each period beside the latest one, which is 0
     exit_hazard: FloatArray  # per day, by age bin
     client_shape: float  # of the gamma prior of the clients' multipliers
+    client_scale: float  # makes their posterior means add up to what happened
+    pace: float  # log pace of the coming month beside the average day under observation
+    pace_noise: float  # its standard deviation
     n_events: int
     n_leads: int
+
+    def centre_of(self, block: slice) -> float:
+        """Mean coefficient of a block over all days under observation."""
+        return float((self.weights[block] * self.coefficients[block]).sum())
 
     def offset(self, feature: int) -> int:
         """Say where the feature's levels start among the coefficients."""
@@ -72,10 +79,55 @@ def default_curve() -> tuple[FloatArray, FloatArray]:
     return events, exposure
 
 
-def days_by_bin(exposure: Exposure) -> Iterator[FloatArray]:
-    """Give the days that each lead spent under observation in each age bin in turn, shape (leads,)."""
-    for low, high in pairwise(AGE_EDGES):
-        yield np.maximum(np.minimum(high, exposure.exit_age) - np.maximum(low, exposure.entry_age), 0.0)
+@dataclass(frozen=True, slots=True)
+class AgeSpans:
+    """
+    From which age to which each row was under observation, as places in the bins of age; arrays of shape (rows,).
+
+    Sums over a row's bins are differences of running sums, so that no array of rows by bins is ever made.
+    """
+
+    first_bin: IntArray
+    first_days: FloatArray  # from the beginning of first_bin
+    last_bin: IntArray
+    last_days: FloatArray
+    converted: BoolArray
+    extra_days: FloatArray  # in last_bin, of rows that converted at first sight
+
+    @classmethod
+    def of(cls, exposure: Exposure) -> "AgeSpans":
+        """Place every row."""
+        end = np.maximum(exposure.exit_age, exposure.entry_age)
+        first, last = bin_of_age(exposure.entry_age), bin_of_age(np.maximum(end - 1e-9, exposure.entry_age))
+        in_last = end - np.maximum(AGE_EDGES[last], exposure.entry_age)
+        converted = exposure.outcome == CONVERTED
+        extra = np.where(converted, np.maximum(LEAST_DAYS - in_last, 0.0), 0.0)
+        return cls(first, exposure.entry_age - AGE_EDGES[first], last, end - AGE_EDGES[last], converted, extra)
+
+    def integrate(self, hazard: FloatArray) -> FloatArray:
+        """Sum each row's hazard over its days; hazard: a day, by bin, shape (bins,)."""
+        before = np.concatenate([[0.0], np.cumsum(hazard * np.diff(AGE_EDGES))[:-1]])
+        until = before[self.last_bin] + hazard[self.last_bin] * (self.last_days + self.extra_days)
+        result: FloatArray = until - before[self.first_bin] - hazard[self.first_bin] * self.first_days
+        return result
+
+    def days(self, weights: FloatArray, codes: IntArray | None = None, size: int = 1) -> FloatArray:
+        """Sum the rows' weighted days by bin and level, shape (bins, size); codes: each row's level."""
+        shape, widths = (N_BINS, size), np.diff(AGE_EDGES)[:, None]
+
+        def until(bins: IntArray, days: FloatArray) -> FloatArray:
+            place = bins if codes is None else bins * size + codes
+            there = np.bincount(place, weights, minlength=N_BINS * size).reshape(shape)
+            partly = np.bincount(place, weights * days, minlength=N_BINS * size).reshape(shape)
+            beyond = np.cumsum(there[::-1], axis=0)[::-1] - there
+            return np.where(beyond != 0, beyond * widths, 0.0) + partly
+
+        result: FloatArray = until(self.last_bin, self.last_days + self.extra_days)
+        return np.maximum(result - until(self.first_bin, self.first_days), 0.0)
+
+    def conversions(self) -> FloatArray:
+        """Count the conversions by bin."""
+        return np.bincount(self.last_bin[self.converted], minlength=N_BINS).astype(np.float64)
 
 
 def bin_of_age(age: FloatArray) -> IntArray:
@@ -101,10 +153,8 @@ def feature_effect(model: HazardModel, features: IntArray) -> FloatArray:
 def client_totals(model: HazardModel, exposure: Exposure, n_clients: int) -> tuple[FloatArray, FloatArray]:
     """Conversions seen and conversions the model expected for each client, shape (clients,) each."""
     baseline = np.exp(model.coefficients[0] + model.coefficients[1 : 1 + N_BINS])
-    cumulative = np.zeros(len(exposure.client))
-    for hazard, days in zip(baseline, days_by_bin(exposure), strict=True):
-        cumulative += hazard * days
-    expected = cumulative * np.exp(feature_effect(model, exposure.features) + model.periods[exposure.period])
+    effect = feature_effect(model, exposure.features) + model.periods[exposure.period]
+    expected = AgeSpans.of(exposure).integrate(baseline) * np.exp(effect)
     converted = exposure.client[exposure.outcome == CONVERTED]
     observed: FloatArray = np.bincount(converted, minlength=n_clients).astype(float)
     predicted: FloatArray = np.bincount(exposure.client, weights=expected, minlength=n_clients).astype(float)

@@ -8,7 +8,7 @@ leads take a second, and the same optimum comes out as from scikit-learn's Poiss
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,27 +19,30 @@ from worker.statistics import FloatArray, IntArray
 from worker.statistics.hazard import (
     AGE_KNOTS,
     AGE_MIDDLES,
-    CONVERTED,
     DEFAULT_EXIT_RATE,
     EXITED,
     N_BINS,
+    AgeSpans,
     Exposure,
     HazardModel,
-    bin_of_age,
-    days_by_bin,
     default_curve,
 )
 
-ROUNDS = 8
-REFRESHED = (0, 1, 2, 4, 6)  # rounds that count pairs of levels anew; near the optimum the last ones will do
+ROUNDS = 6
+SPREAD_ROUNDS = 6  # of the spreads in one round
+REFRESHED = (0, 1, 3)  # rounds that count pairs of levels anew; near the optimum the last ones will do
 LONGEST_STEP = 2.0  # of a coefficient in one round, on the log scale
-LEAST_DAYS = 0.25  # under observation, for each conversion
 AGE_STEP_SD, AGE_STEP_WEIGHT = 1.0, 4.0  # between neighbouring knots of age, of the log ratio to the default curve
 FEATURE_SD, FEATURE_WEIGHT = 0.3, 2.0  # of a feature's levels before any data; counts as so many levels
-DRIFT_SD, DRIFT_WEIGHT = 0.2, 2.0  # of the pace from month to month, on the log scale; counts as so many months
-SHOCK_SD, SHOCK_WEIGHT = 0.1, 2.0  # of what moves the pace of one period alone
+# What moves with time, standard deviations of the log hazard with their prior medians. Data choose among the values.
+DRIFTS, DRIFT = np.array([0.01, 0.03, 0.06, 0.12, 0.25, 0.5]), 0.10  # of everyone's pace, lasting, from month to month
+SHOCKS, SHOCK = np.array([0.01, 0.03, 0.06, 0.12, 0.25]), 0.05  # of everyone's pace in one period alone
+STEPS, STEP = np.array([0.003, 0.01, 0.03, 0.06]), 0.02  # of those who arrive, from month to month
+TRENDS, TREND = np.array([0.003, 0.01, 0.02]), 0.01  # of those who arrive, the same every month: no faster one lasts
+TIME_SD = 1.0  # of the logarithms of these four around their medians
 ROUNDING = 1e-9
 LEAST_VARIANCE = 1e-4
+NOTHING = 1e-6  # a variance: what is 0 by definition
 CLIENT_SHAPES = np.exp(np.linspace(np.log(0.5), np.log(200.0), 40))
 DEFAULT_CLIENT_SHAPE, CLIENT_SHAPE_SD = 3.0, 2.0  # clients' levels differ by some 60%; deviation on the log scale
 NO_GAPS: FloatArray = np.zeros(0)
@@ -108,7 +111,9 @@ class _Design:
         return np.bincount(self.group, weights, minlength=len(self.codes[0])).astype(np.float64)
 
 
-def fit_hazard(exposure: Exposure, levels: Sequence[int], gaps: FloatArray = NO_GAPS) -> HazardModel:
+def fit_hazard(
+    exposure: Exposure, levels: Sequence[int], gaps: FloatArray = NO_GAPS, arrival_gaps: FloatArray = NO_GAPS
+) -> HazardModel:
     """
     Fit everything together, each part as spread out as the data say.
 
@@ -117,97 +122,198 @@ def fit_hazard(exposure: Exposure, levels: Sequence[int], gaps: FloatArray = NO_
     exposure : features' codes lie in [0, levels), periods in [0, len(gaps)].
     levels : how many levels each feature has.
     gaps : months between the middle of each period and that of the next older one, shape (periods - 1,).
+    arrival_gaps : the same for blocks of arrival, where the last feature's levels are these, the newest first.
 
-    In turn: the age curve; features and periods by a Newton step; clients' levels by their gamma posterior; and every
-    feature's spread, and the drift from month to month, as its levels with their errors are likeliest (EM; Dempster,
-    Laird & Rubin 1977). So a feature that tells nothing is drawn to nothing. With no event at all the default curve
-    alone speaks, and its width says so. Assumes that leads convert independently given features, client and period.
+    In turn: the age curve; features, periods and arrivals by a Newton step in which the age curve follows; clients'
+    levels by their gamma posterior; every feature's spread as its levels with their errors are likeliest (EM; Dempster,
+    Laird & Rubin 1977); and how much periods and arrivals move, weighed by how likely it makes the data (_TimePrior).
+    So a feature that tells nothing is drawn to nothing. Age, period and arrival tell one another's trend only by these
+    priors (Holford 1983): a steady trend is taken for one of those who arrive, so far as it may last. With no event at
+    all the default curve alone speaks, and its width says so. Assumes that leads convert independently given features,
+    client, period and arrival.
     """
     levels = tuple(levels)
     n_periods = len(gaps) + 1
-    sizes = (n_periods, n_periods, *levels)
-    design = _Design.of_rows((exposure.period, exposure.period, *np.ascontiguousarray(exposure.features.T)), sizes)
+    design = _Design.of_rows(
+        (exposure.period, *np.ascontiguousarray(exposure.features.T)),
+        (n_periods, *levels),
+    )
     blocks = design.bounds
+    plain = blocks[1:-1] if len(arrival_gaps) else blocks[1:]
+    time = _TimePrior.over(gaps, arrival_gaps)
     client, n_clients = exposure.client, int(exposure.client.max(initial=-1)) + 1
-    days, events = _days_and_events(exposure)
+    spans = AgeSpans.of(exposure)
     default_events, default_days = default_curve()
-    converted = exposure.outcome == CONVERTED
-    won = design.sums(converted.astype(float))
-    observed = np.bincount(client[converted], minlength=n_clients).astype(float)
+    events = spans.conversions() + default_events
+    won = design.sums(spans.converted.astype(float))
+    observed = np.bincount(client[spans.converted], minlength=n_clients).astype(float)
 
-    log_age, knots = _default_log_hazard(), np.zeros(len(AGE_KNOTS))
+    knots, age_variance = np.zeros(len(AGE_KNOTS)), AGE_STEP_SD**2
     effects = np.zeros(design.width)
-    age_variance = AGE_STEP_SD**2
-    own, shape = np.ones(n_clients), DEFAULT_CLIENT_SHAPE
-    spreads, pace = np.full(len(levels), FEATURE_SD**2, dtype=np.float64), (DRIFT_SD**2, SHOCK_SD**2)
-    covariance = np.zeros((design.width, design.width))
-    information = np.zeros((design.width, design.width))
+    own, shape, scale = np.ones(n_clients), DEFAULT_CLIENT_SHAPE, 1.0
+    spreads = np.full(len(plain), FEATURE_SD**2)
+    information = np.zeros((len(knots) + design.width,) * 2)
+    aged = len(knots)
     for number in range(ROUNDS):
         factor = np.exp(design.effect(effects)) * own[client]
-        knots, age_variance = _fit_age(knots, age_variance, events + default_events, days @ factor + default_days)
-        log_age = _default_log_hazard() + _age_basis() @ knots
-        expected = (np.exp(log_age) @ days) * factor
-        margin, precision = design.sums(expected), _precision(levels, spreads, pace, gaps)
+        knots, age_variance = _fit_age(knots, age_variance, events, spans.days(factor)[:, 0] + default_days)
+        log_age = _log_hazard(knots)
         if number in REFRESHED:
-            information = design.information(expected)
-        # the overall level belongs to the age curve, which moves it in the next round: here it is profiled out
-        total = float(expected.sum() + default_events.sum())
-        slope = won - margin - precision @ effects - margin * ((converted.sum() - expected.sum()) / total)
-        bent = information + precision - np.outer(np.diagonal(information), np.diagonal(information)) / total
-        step = np.linalg.solve(bent, slope)
-        effects = effects + step * min(1.0, LONGEST_STEP / max(float(np.abs(step).max(initial=0.0)), 1e-9))
-        covariance[:] = np.linalg.inv(bent)
-        for j, block in enumerate(blocks[2:]):
-            squares = float((effects[block] ** 2 + np.diagonal(covariance)[block]).sum())
-            spreads[j] = max((squares + FEATURE_WEIGHT * FEATURE_SD**2) / (levels[j] + FEATURE_WEIGHT), LEAST_VARIANCE)
-        pace = _estimate_pace(effects, covariance, gaps)
-        expected = (np.exp(log_age) @ days) * np.exp(design.effect(effects))
+            information = _information(design, spans, log_age, factor)
+        # the age curve follows whatever moves here (its own slope is nought by now): it is profiled out
+        follows = np.linalg.solve(information[:aged, :aged] + _age_precision(age_variance), information[:aged, aged:])
+        bent = information[aged:, aged:] - information[aged:, :aged] @ follows
+        pull = bent @ effects + won - design.sums(spans.integrate(np.exp(log_age)) * factor)
+        time = time.learn(bent, pull, _spread_precision(plain, spreads))
+        best = effects
+        for _ in range(SPREAD_ROUNDS):
+            covariance = np.linalg.inv(bent + time.precision(_spread_precision(plain, spreads)))
+            best = covariance @ pull
+            squares = best**2 + np.diagonal(covariance)
+            spreads = np.array([_spread(squares[block]) for block in plain])
+        step = best - effects
+        step *= min(1.0, LONGEST_STEP / max(float(np.abs(step).max(initial=0.0)), 1e-9))
+        effects, knots = effects + step, knots - follows @ step
+        log_age = _log_hazard(knots)
+        expected = spans.integrate(np.exp(log_age)) * np.exp(design.effect(effects))
         of_client = np.bincount(client, expected, minlength=n_clients).astype(np.float64)
         shape = _client_shape(observed, of_client)
         own = (shape + observed) / (shape + of_client)
-        own *= of_client.sum() / max(float((own * of_client).sum()), 1e-9)  # what all share is the age curve's
+        scale = float(of_client.sum()) / max(float((own * of_client).sum()), 1e-9)
+        own *= scale  # what all share is the age curve's
 
-    factor = np.exp(design.effect(effects)) * own[client]
-    precision = _precision(levels, spreads, pace, gaps)
-    covariance = _joint_covariance(
-        design,
-        days=days,
-        log_age=log_age,
-        factor=factor,
-        age_precision=_age_precision(age_variance),
-        precision=precision,
-    )
-    kept = np.concatenate([np.arange(N_BINS), np.arange(N_BINS + 2 * n_periods, N_BINS + design.width)])
-    full = np.zeros((1 + len(kept), 1 + len(kept)))
-    full[0, 0] = sum(pace) if len(gaps) else 0.0  # the coming month's pace is the latest one's, a step and a shock on
-    full[1:, 1:] = covariance[np.ix_(kept, kept)]
+    information = _information(design, spans, log_age, np.exp(design.effect(effects)) * own[client])
+    prior = block_diag(_age_precision(age_variance), time.precision(_spread_precision(plain, spreads)))
+    inverse = np.linalg.inv(information + prior)
+    kept = np.r_[:aged, aged + n_periods : aged + design.width]  # what a forecast needs: its pace is the coming one
+    expand = block_diag(_age_basis(), np.eye(len(kept) - aged))
+    covariance = expand @ inverse[np.ix_(kept, kept)] @ expand.T
+    full = np.zeros((1 + len(covariance),) * 2)
+    full[0, 0] = time.ahead  # the coming month's pace is the latest one's, a step and a shock on
+    full[1:, 1:] = (covariance + covariance.T) / 2
     full += ROUNDING * np.eye(len(full))  # there are fewer knots than bins: of itself it has no inverse
-    weight = design.sums(days.sum(axis=0)) / max(float(days.sum()), 1e-9)
-    last = bin_of_age(np.maximum(exposure.exit_age - 1e-9, 0.0))
-    exits = np.bincount(last[exposure.outcome == EXITED], minlength=N_BINS).astype(float)
+    length = spans.integrate(np.ones(N_BINS))
+    observed_days = max(float(length.sum()), 1e-9)
+    weight = design.sums(length) / observed_days
+    of_periods = weight[:n_periods]
+    past_pace = inverse[aged : aged + n_periods, aged : aged + n_periods]
+    exits = np.bincount(spans.last_bin[exposure.outcome == EXITED], minlength=N_BINS).astype(float)
     return HazardModel(
         levels=levels,
-        coefficients=np.concatenate([[0.0], log_age, effects[2 * n_periods :]]),
+        coefficients=np.concatenate([[0.0], log_age, effects[n_periods:]]),
         covariance=full,
-        centre=np.array([float((weight[block] * effects[block]).sum()) for block in blocks[2:]]),
-        periods=effects[blocks[0]] + effects[blocks[1]],
-        exit_hazard=(exits + DEFAULT_EXIT_RATE * default_days) / (days.sum(axis=1) + default_days),
+        weights=np.concatenate([[1.0], spans.days(np.ones(len(client)))[:, 0] / observed_days, weight[n_periods:]]),
+        periods=effects[blocks[0]],
+        exit_hazard=(exits + DEFAULT_EXIT_RATE * default_days)
+        / (spans.days(np.ones(len(client)))[:, 0] + default_days),
         client_shape=shape,
-        n_events=int(converted.sum()),
+        client_scale=scale if of_client.any() else 1.0,
+        pace=-float(of_periods @ effects[blocks[0]]),
+        pace_noise=float(np.sqrt(max(float(of_periods @ past_pace @ of_periods), 0.0) + time.ahead)),
+        n_events=int(spans.converted.sum()),
         n_leads=len(client),
     )
 
 
-def _days_and_events(exposure: Exposure) -> tuple[FloatArray, FloatArray]:
-    """Give each row's days in every age bin, shape (bins, rows), and the conversions by bin."""
-    days = np.zeros((N_BINS, len(exposure.client)))
-    for row, spent in zip(days, days_by_bin(exposure), strict=True):
-        row[:] = spent
-    rows = np.flatnonzero(exposure.outcome == CONVERTED)
-    last = bin_of_age(np.maximum(exposure.exit_age[rows] - 1e-9, 0.0))
-    # stamps are not to be trusted to the second: leads that converted at first sight must not make a rate without bound
-    days[last, rows] = np.maximum(days[last, rows], LEAST_DAYS)
-    return days, np.bincount(last, minlength=N_BINS).astype(float)
+def _information(design: _Design, spans: AgeSpans, log_age: FloatArray, factor: FloatArray) -> FloatArray:
+    """Fisher information of the age's knots and the design's levels together."""
+    hazard, basis = np.exp(log_age), _age_basis()
+    aged = basis.shape[1]
+    _, default_days = default_curve()
+    by_bin = hazard * (spans.days(factor)[:, 0] + default_days)
+    result = np.zeros((aged + design.width,) * 2)
+    result[:aged, :aged] = (basis.T * by_bin) @ basis
+    for codes, block, size in zip(design.codes, design.bounds, design.sizes, strict=True):
+        by_level = hazard[:, None] * spans.days(factor, codes[design.group], size)
+        result[:aged, aged + block.start : aged + block.stop] = basis.T @ by_level
+    result[aged:, :aged] = result[:aged, aged:].T
+    result[aged:, aged:] = design.information(spans.integrate(hazard) * factor)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _TimePrior:
+    """
+    What is thought of the periods' and the arrivals' log hazards: a weighted mean of many priors' covariances.
+
+    Each is a random walk back from the newest of them, which is what the others are measured from, with shocks of the
+    periods and a steady trend of the arrivals beside.
+    """
+
+    periods: FloatArray  # (choices, periods, periods), covariances
+    arrivals: FloatArray  # (choices, arrivals, arrivals)
+    next_variance: FloatArray  # (choices,) of the coming month's pace
+    log_prior: FloatArray  # (period choices, arrival choices)
+    weights: FloatArray  # the same shape, adding up to 1
+
+    @classmethod
+    def over(cls, gaps: FloatArray, arrival_gaps: FloatArray) -> "_TimePrior":
+        """Lay out the choices, weighted as they are before any data."""
+
+        def unlikely(values: FloatArray, median: float) -> FloatArray:
+            return -0.5 * (np.log(values / median) / TIME_SD) ** 2
+
+        back = np.concatenate([[0.0], np.cumsum(gaps)])
+        drift, shock = (x.ravel()[:, None, None] for x in np.meshgrid(DRIFTS, SHOCKS, indexing="ij"))
+        periods = drift**2 * np.minimum.outer(back, back) + shock**2 * np.eye(len(back))
+        if not len(gaps):
+            drift, shock, periods = drift * 0, shock * 0, np.full_like(periods, NOTHING)
+        came = np.concatenate([[0.0], np.cumsum(arrival_gaps)])
+        step, trend = (x.ravel()[:, None, None] for x in np.meshgrid(STEPS, TRENDS, indexing="ij"))
+        arrivals = (
+            step**2 * np.minimum.outer(came, came) + trend**2 * np.outer(came, came) + NOTHING * np.eye(len(came))
+        )
+        log_prior = np.add.outer(
+            np.add.outer(unlikely(DRIFTS, DRIFT), unlikely(SHOCKS, SHOCK)).ravel(),
+            np.add.outer(unlikely(STEPS, STEP), unlikely(TRENDS, TREND)).ravel(),
+        )
+        if not len(arrival_gaps):
+            arrivals = np.zeros((arrivals.shape[0], 0, 0))
+        weights = np.exp(log_prior - log_prior.max())
+        return cls(periods, arrivals, (drift**2 + shock**2).ravel(), log_prior, weights / weights.sum())
+
+    @property
+    def ahead(self) -> float:
+        """Variance of the coming month's pace beside the latest one's."""
+        return float(self.weights.sum(axis=1) @ self.next_variance)
+
+    def precision(self, spreads: FloatArray) -> FloatArray:
+        """Put the mean prior's precision around that of the features."""
+        periods = np.einsum("i,ijk->jk", self.weights.sum(axis=1), self.periods)
+        arrivals = np.einsum("i,ijk->jk", self.weights.sum(axis=0), self.arrivals)
+        return block_diag(np.linalg.inv(periods), spreads, *([np.linalg.inv(arrivals)] if arrivals.size else []))
+
+    def learn(self, bent: FloatArray, pull: FloatArray, spreads: FloatArray) -> "_TimePrior":
+        """Weigh the choices by how likely they make the data (a normal approximation; MacKay 1992)."""
+        n, m = self.periods.shape[1], self.arrivals.shape[1]
+        width = len(pull)
+        timed = np.r_[:n, width - m : width]
+        rest = np.arange(n, width - m)
+        cross = np.linalg.solve(bent[np.ix_(rest, rest)] + spreads, np.c_[bent[np.ix_(rest, timed)], pull[rest]])
+        a = bent[np.ix_(timed, timed)] - bent[np.ix_(timed, rest)] @ cross[:, :-1]
+        b = pull[timed] - bent[np.ix_(timed, rest)] @ cross[:, -1]
+        both = np.zeros((len(self.periods), len(self.arrivals), n + m, n + m))
+        both[..., :n, :n] = np.linalg.inv(self.periods)[:, None]
+        if m:
+            both[..., n:, n:] = np.linalg.inv(self.arrivals)[None]
+        total = both + a
+        fit = (np.linalg.solve(total, np.broadcast_to(b[:, None], (*total.shape[:-1], 1)))[..., 0] * b).sum(axis=-1)
+        score = self.log_prior + (fit + np.linalg.slogdet(both)[1] - np.linalg.slogdet(total)[1]) / 2
+        weights = np.exp(score - score.max())
+        return replace(self, weights=weights / weights.sum())
+
+
+def _spread_precision(blocks: Sequence[slice], spreads: FloatArray) -> FloatArray:
+    """Prior precision of the features' levels, shape (levels, levels)."""
+    widths = [block.stop - block.start for block in blocks]
+    result: FloatArray = np.diag(np.repeat(1 / spreads, widths))
+    return result
+
+
+def _spread(squares: FloatArray) -> float:
+    """Variance of a feature's levels, of which these are the expected squares."""
+    total = float(squares.sum()) + FEATURE_WEIGHT * FEATURE_SD**2
+    return max(total / (len(squares) + FEATURE_WEIGHT), LEAST_VARIANCE)
 
 
 def _age_basis() -> FloatArray:
@@ -230,6 +336,12 @@ def _fit_age(knots: FloatArray, step_variance: float, events: FloatArray, days: 
     return knots, (squares + AGE_STEP_WEIGHT * AGE_STEP_SD**2) / (len(steps) + AGE_STEP_WEIGHT)
 
 
+def _log_hazard(knots: FloatArray) -> FloatArray:
+    """Log hazard of each age bin."""
+    result: FloatArray = _default_log_hazard() + _age_basis() @ knots
+    return result
+
+
 def _default_log_hazard() -> FloatArray:
     events, days = default_curve()
     result: FloatArray = np.log(events / days)
@@ -240,58 +352,6 @@ def _age_precision(step_variance: float) -> FloatArray:
     steps = np.diff(np.eye(len(AGE_KNOTS)), axis=0)
     result: FloatArray = steps.T @ steps / step_variance
     return result
-
-
-def _precision(levels: Sequence[int], spreads: FloatArray, pace: tuple[float, float], gaps: FloatArray) -> FloatArray:
-    """Prior precision of the pace's level (a random walk back from now, where it is 0), its shocks and the features."""
-    drift, shock = pace
-    n_periods = len(gaps) + 1
-    steps = np.diff(np.eye(n_periods), axis=0)
-    level = steps.T @ (steps / (drift * gaps)[:, None])
-    level[0, 0] += 1e8  # the latest period is what the others are measured from
-    return block_diag(level, np.eye(n_periods) / shock, np.diag(np.repeat(1 / spreads, levels)))
-
-
-def _estimate_pace(effects: FloatArray, covariance: FloatArray, gaps: FloatArray) -> tuple[float, float]:
-    """Variance of the log pace's lasting change from month to month, and of each period's shock that does not last."""
-    if not len(gaps):
-        return DRIFT_SD**2, SHOCK_SD**2
-    n = len(gaps) + 1
-    moments = np.outer(effects[: 2 * n], effects[: 2 * n]) + covariance[: 2 * n, : 2 * n]
-    steps = np.diff(np.eye(n), axis=0)
-    squares = np.einsum("ij,jk,ik->i", steps, moments[:n, :n], steps)
-    drift = ((squares / gaps).sum() + DRIFT_WEIGHT * DRIFT_SD**2) / (n - 1 + DRIFT_WEIGHT)
-    shock = (np.trace(moments[n:, n:]) + SHOCK_WEIGHT * SHOCK_SD**2) / (n + SHOCK_WEIGHT)
-    return float(drift), float(shock)
-
-
-def _joint_covariance(
-    design: _Design,
-    *,
-    days: FloatArray,
-    log_age: FloatArray,
-    factor: FloatArray,
-    age_precision: FloatArray,
-    precision: FloatArray,
-) -> FloatArray:
-    """Covariance of the age bins, periods and features together, at the optimum."""
-    width = N_BINS + design.width
-    result = np.zeros((width, width))
-    total = np.zeros(days.shape[1])
-    _, default_days = default_curve()
-    for k in range(N_BINS):
-        expected = days[k] * (np.exp(log_age[k]) * factor)
-        result[k, N_BINS:] = design.sums(expected)
-        result[k, k] = expected.sum() + default_days[k] * np.exp(log_age[k])
-        total += expected
-    result[N_BINS:, :N_BINS] = result[:N_BINS, N_BINS:].T
-    result[N_BINS:, N_BINS:] = design.information(total)
-    # from bins to the knots that are estimated, and back
-    expand = block_diag(_age_basis(), np.eye(design.width))
-    prior = block_diag(age_precision, precision)
-    inverse: FloatArray = expand @ np.linalg.inv(expand.T @ result @ expand + prior) @ expand.T
-    symmetric: FloatArray = (inverse + inverse.T) / 2
-    return symmetric
 
 
 def _client_shape(observed: FloatArray, expected: FloatArray) -> float:
