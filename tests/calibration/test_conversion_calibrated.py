@@ -14,7 +14,7 @@ from worker.statistics.calibration import reliability
 
 AS_OF = datetime(2025, 3, 31, tzinfo=UTC)
 AGES = (0, 8, 31, 91, np.inf)  # days: 0-7, 8-30, 31-90 and older
-SEEDS = 2
+SEEDS = 4
 STEADY = tuple(name for name, plan in PLANS.items() if not plan.drift)
 DRIFTING = tuple(name for name, plan in PLANS.items() if plan.drift)
 
@@ -85,9 +85,16 @@ def test_a_leads_probability_is_neither_too_bold_nor_too_timid(name):
     assert 0.9 <= slope <= 1.1
 
 
-def test_as_many_convert_as_expected_at_every_age():
-    """Over the worlds whose pace is steady; beside the true probabilities, so that luck does not blur it."""
-    assert by_age(joined([in_world(name) for name in STEADY])) == pytest.approx(np.ones(4), abs=0.05)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *STEADY,
+        *(pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="off by 6 to 11%")) for name in DRIFTING),
+    ],
+)
+def test_as_many_convert_as_expected_at_every_age(name):
+    """Beside the true probabilities, so that luck does not blur it."""
+    assert by_age(in_world(name)) == pytest.approx(np.ones(4), abs=0.05)
 
 
 @pytest.mark.parametrize("name", DRIFTING)
