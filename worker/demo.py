@@ -15,11 +15,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from worker.accuracy import review
+from worker.backfill import JobTally, run_backfill
 from worker.database.migrations import migrate
 from worker.database.pool import Database, open_pool
 from worker.database.queries import query
 from worker.demo_data import FileReport, ensure_demo_set, load_leads_file, load_world, read_demo_truth
 from worker.jobs import JOB_NAMES
+from worker.leads import WINDOW_DAYS
 from worker.leads_file import open_leads_file
 from worker.progress import progress_bar
 from worker.runner import JobSummary, Outlets, Request, run_jobs
@@ -29,6 +32,7 @@ from worker.simulate import ChangeKind, company_world, demo_plan
 ORIGIN = "simulated:v1"
 SEED = 20_251_017
 N_CLIENTS = 40
+PREDICTION, MONTHS_BACK = "conversion_prediction", 6  # the job whose past the demo shows, and how much of it
 DAYS = 365
 PLANTED_LEADS = 120  # leads a window of the clients with a planted change
 TABLE_WIDTH = 132  # where the output is no terminal
@@ -76,6 +80,10 @@ def run_demo(
                 loaded = ensure_demo_set(conn, leads_file.origin, build)
         instant = as_of or _end_of_data(database, now)
         request = Request(jobs=JOB_NAMES, as_of=instant.astimezone(settings.timezone))
+        tallies: list[JobTally] = []
+        if leads_file is None:
+            say.step("predicting conversions as of past months")
+            _predict_past_months(database, settings, request.as_of, tallies)
         say.step("running the jobs")
         with progress_bar() as progress:
             summaries = run_jobs(database, settings, request, Outlets(progress=progress))
@@ -84,11 +92,22 @@ def run_demo(
             truth = read_demo_truth(conn)
             rows = _read_rows(conn, request.as_of)
         size = _sizes(database)
+        looked_back = review(database, request.as_of)
     if report is not None:
         _print_file_report(report)
     _print_table(rows, truth, request.as_of, simulated=leads_file is None)
-    _print_closing(summaries, size, time.monotonic() - started, loaded=loaded)
+    if leads_file is None:
+        click.echo(f"\n{looked_back.windows_table()}")
+    _print_closing(summaries, tallies, size, time.monotonic() - started, loaded=loaded)
     return 1 if any(summary.status == "failed" for summary in summaries) else 0
+
+
+def _predict_past_months(database: Database, settings: Settings, as_of: datetime, tallies: list[JobTally]) -> None:
+    """Make the predictions of the windows before this one, each from what was known then: there is something to see."""
+    month = timedelta(days=WINDOW_DAYS)
+    ends = [(as_of.astimezone(UTC) - number * month).astimezone(as_of.tzinfo) for number in range(MONTHS_BACK, 0, -1)]
+    with progress_bar() as progress:
+        run_backfill(database, settings, [PREDICTION], ends, progress=progress, tallies=tallies)
 
 
 class _Steps:
@@ -230,9 +249,17 @@ def _print_file_report(report: FileReport) -> None:
         click.echo(f"  ... and {report.n_bad_rows - BAD_ROWS_SHOWN:,} more")
 
 
-def _print_closing(summaries: list[JobSummary], size: tuple[int, int, int], seconds: float, *, loaded: bool) -> None:
-    inserted = sum(summary.inserted for summary in summaries)
-    changed = sum(summary.updated + summary.deleted for summary in summaries)
+def _print_closing(
+    summaries: list[JobSummary],
+    tallies: list[JobTally],
+    size: tuple[int, int, int],
+    seconds: float,
+    *,
+    loaded: bool,
+) -> None:
+    work: list[JobSummary | JobTally] = [*summaries, *tallies]
+    inserted = sum(each.inserted for each in work)
+    changed = sum(each.updated + each.deleted for each in work)
     clients, leads, snapshots = size
     source = "loaded now" if loaded else "there from before"
     click.echo(
@@ -246,6 +273,7 @@ def _print_closing(summaries: list[JobSummary], size: tuple[int, int, int], seco
     click.echo(
         "\nGo on with:\n"
         f"  DATABASE_URL=embedded {python} -m worker.run check\n"
+        f"  DATABASE_URL=embedded {python} -m worker.run accuracy\n"
         f"  DATABASE_URL=embedded {python} -m worker.run urgency_trend --dry-run\n"
         f"  DATABASE_URL=embedded {python} -m worker.run all --json\n"
         f"  {python} -m worker.run demo --csv your_leads.csv --map timestamp=created"

@@ -51,6 +51,7 @@ def test_twice(folder):
     assert len(rows) == 1 + clients  # all clients together, and each
     assert rows[0].split()[:2] == ["all", "clients"]
     assert sum("urgent" in line or "High" in line for line in rows) >= 1  # the planted truth stands beside
+    assert len(re.findall(r"^\d{4}-\d\d-\d\d +\d+ +[\d.]+ +\d+ ", first.out, flags=re.MULTILINE)) == 6  # past windows
     assert "Traceback" not in first.err
 
     second, took = demo(folder)

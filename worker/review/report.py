@@ -111,10 +111,7 @@ class Review:
             if due is not None:
                 parts[-1] += f"\nFrom {due.astimezone(self.past.as_of.tzinfo):%Y-%m-%d} on there will be something."
         if figures["windows"]:
-            head = "Conversions within 30 days of the leads then open, counts of all clients summed:"
-            if self.client_ids:
-                head = "Conversions within 30 days of the leads open at an instant:"
-            parts.append("\n".join([head, WINDOWS_HEADER, *map(_window_line, figures["windows"])]))
+            parts.append(self.windows_table())
         lines = [_job_line(kind, each) for kind, each in figures["jobs"].items()]
         parts.append("\n".join([JOBS_HEADER, *lines, CHECKED]))
         rows = self._one_by_one()
@@ -125,6 +122,13 @@ class Review:
             parts += [f"{TYPES[kind]}:\n{table}" for kind, table in self._tables().items() if kind != OVERALL]
         parts.append(_learned(self.model))
         return "\n\n".join(parts)
+
+    def windows_table(self) -> str:
+        """Write expected beside actual conversions, a line for each window, newest first."""
+        head = "Conversions within 30 days of the leads then open, counts of all clients summed:"
+        if self.client_ids:
+            head = "Conversions within 30 days of the leads open at an instant:"
+        return "\n".join([head, WINDOWS_HEADER, *map(_window_line, windows_json(self.past, self.chosen))])
 
     def _claim_line(self, row: int) -> str:
         past, claim = self.past, self.past.claims[row]
