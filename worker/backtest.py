@@ -161,15 +161,15 @@ def run_backtest(
     ripe = [instant for instant in cut_offs if instant + timedelta(days=WINDOW_DAYS) <= now]
     found = []
     for done, instant in enumerate(ripe):
-        found.append(_look_back(pooled, instant))
+        found.append(_look_back(pooled, instant, now))
         progress("backtest", done + 1, len(ripe))
     return Backtest(tuple(found), tuple(instant for instant in cut_offs if instant not in ripe))
 
 
-def _look_back(leads: Leads, as_of: datetime) -> CutOff:
+def _look_back(leads: Leads, as_of: datetime, now: datetime) -> CutOff:
     model = job.fit(leads, as_of)
     found = job.predict(leads, model, as_of, generator_at(as_of))
-    outcomes = read_outcomes(leads, as_of)
+    outcomes = read_outcomes(leads, as_of, now)
     cohort = found.cohort
     converted, told = outcomes.converted[found.is_open], ~outcomes.void[found.is_open]
     count = cohort.per_client(converted)

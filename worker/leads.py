@@ -305,8 +305,8 @@ class Leads:
         """
         Give each lead's OUTCOME_* code as it stood at instant, by the same rule as tag_at.
 
-        client_closed_at and no_sale_at date the column where no action does. A column that says closed since before
-        the last revert is stale.
+        client_closed_at and no_sale_at date the column where no action does, and none came later. A column that says
+        closed since before the last revert is stale.
         """
         since = np.where(self.outcome == OUTCOME_CLIENT_CLOSED, self.closed_at, UNDATED)
         since = np.where(self.outcome == OUTCOME_NO_SALE, self.lost_at, since)
@@ -322,7 +322,8 @@ class Leads:
         agrees = (self.outcome == acted) | (self.outcome == _of_action(left_at, last, OUTCOME_NONE))
         acted_at = _of_action(a.time, last, 0)
         stale = _of_action(reverting, last, 0).astype(bool) & (since <= acted_at)
-        since = np.where(stamped, since, np.maximum(since, acted_at))
+        # a stamp from before the last action dates an earlier stay in that outcome, not what the column says since
+        since = np.where(stamped & (since > acted_at), since, np.maximum(self.last_change, acted_at))
         return np.where(~later & ~agrees & ~stale & (since < instant), self.outcome, acted)
 
     def converted_at(self, instant: int) -> BoolArray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from worker.leads import ARCHIVED, DAY, DELETED, LOST, UNDATED, Leads, from_microseconds, to_microseconds
 from worker.statistics import BoolArray, FloatArray, IntArray
+from worker.statistics.hazard import default_delay_within
 from worker.vocabulary import (
     ACTION_ARCHIVE,
     ACTION_DELETE,
@@ -198,7 +199,10 @@ def _from_columns(leads: Leads, lead: int, before: int, found: list[Episode]) ->
     closed_at, known_by = int(leads.closed_at[lead]), int(leads.last_change[lead])
     if leads.outcome[lead] == OUTCOME_CLIENT_CLOSED and closed_at < before and (after is None or closed_at > after):
         return [Episode(lead, closed_at, since, closed_at)]
-    return [] if since >= before else [Episode(lead, None, since, max(known_by, since))]
+    if since >= before:
+        return []
+    # a last change that is yet to come tells nothing; the stamp of an outcome won before `since` told it then
+    return [Episode(lead, None, since, max(known_by, since) if known_by < before else since)]
 
 
 def _with_touch_points(leads: Leads, episodes: list[Episode]) -> list[Episode]:
@@ -243,8 +247,10 @@ def observe(leads: Leads, episodes: list[Episode], before: int) -> Observation:
     """
     Follow every lead from its arrival to its first conversion, its last exit without return, or the instant.
 
-    An undated conversion counts in the middle of the interval that holds it; an undated exit at the last change, or at
-    the last contact before the instant where the last change came later.
+    An undated conversion counts in the middle of the interval that holds it. Where that is a single instant, since the
+    application sets a tag without a trace of when, all that is known is that it came before the instant: it counts at
+    the middle of the default delays that are so short (worker/statistics/hazard.py). An undated exit counts at the last
+    change, or at the last contact before the instant where the last change came later.
     """
     end = np.full(len(leads), before, dtype=np.int64)
     outcome = np.zeros(len(leads), dtype=np.int64)
@@ -262,10 +268,17 @@ def observe(leads: Leads, episodes: list[Episode], before: int) -> Observation:
     end[left] = exit_time[left]
     outcome[left] = 2
     for episode in reversed(episodes):  # the first episode of a lead is written last
-        middle = (episode.after + episode.known_by) // 2 if episode.after != UNDATED else episode.known_by
-        end[episode.lead] = episode.start if episode.start is not None else middle
+        end[episode.lead] = episode.start if episode.start is not None else _likely_start(episode, before)
         outcome[episode.lead] = 1
     return Observation(end, outcome)
+
+
+def _likely_start(episode: Episode, before: int) -> int:
+    if episode.after == UNDATED:
+        return episode.known_by
+    if episode.known_by > episode.after:
+        return (episode.after + episode.known_by) // 2
+    return episode.after + int(default_delay_within((before - episode.after) / DAY) * DAY)
 
 
 def age_days(leads: Leads, instant: IntArray | int) -> FloatArray:

@@ -4,8 +4,10 @@ Which model speaks: every fit is kept with its held-out scores, and a challenger
 A model fitted up to today cannot be scored on leads it has not seen. So the contest is held on the window before as_of:
 the challenger is stood for by what the same code had learned when that window began (a stored model, or a fit made
 for it), the champion by itself where it is that old, otherwise by the model that was in force then. All were made
-without the window. The challenger takes over unless it has the higher Brier score or the higher log loss there. A model
-chosen by hand stays for a window at least, and must then keep winning.
+without the window. Where the same code ran then and now, the two are one, and the newest data speak: a real contest is
+held after a change of the code or of the data's past, or a choice by hand. The challenger takes over unless it has the
+higher Brier score or the higher log loss there. A model chosen by hand stays for a window at least, and must then keep
+winning.
 """
 
 import hashlib

@@ -10,6 +10,7 @@ from lead_rows import AS_OF, CLIENT_IDS, action, analysed, arranged, days_before
 
 from worker.jobs import conversion_prediction
 from worker.jobs.conversion_events import reconcile
+from worker.jobs.conversion_features import OF_OLDER, lead_features
 from worker.leads import from_microseconds, to_microseconds
 
 
@@ -162,6 +163,17 @@ def test_the_cohort_is_the_open_leads_of_any_age():
     assert finding.claim.parameters["low"] <= m <= finding.claim.parameters["high"]
 
 
+def test_where_no_conversion_was_ever_recorded_the_answer_is_wide():
+    """Before the first record the absence of conversions says nothing: two years of it leave the default curve."""
+    rows = [lead(f"{i:04}", days_before(0.5 + 0.6 * i)) for i in range(1000)]
+    (found,) = run("conversion_prediction", arranged(rows))
+    assert "no conversion on record yet" in found.content["based_on"]
+    young = run("conversion_prediction", arranged(rows[:40]))[0].content["expected_conversions"]
+    assert found.content["expected_conversions"] > young  # a year and a half of older leads speaks of no rate
+    assert found.content["interval"]["high"] - found.content["interval"]["low"] >= 3
+    assert found.claim.probability < 0.6
+
+
 def test_no_open_lead_is_no_prediction():
     assert run("conversion_prediction", arranged([lead("a", days_before(9), deleted=True)])) == []
     assert run("conversion_prediction", arranged([lead("a", AS_OF)])) == []
@@ -249,6 +261,18 @@ def test_strange_databases_give_finite_findings(name):
             assert not {"later", "won later"} & {item["lead_id"] for item in finding.content["high_value_leads"]}
 
 
+def test_conversions_without_any_date_are_not_taken_for_instant_ones():
+    """A tag leaves no trace of when it was set: a fifth of the leads converted, and the open ones still may."""
+    rng = np.random.default_rng(1)
+    age = rng.uniform(0, 400, 800)
+    delay = np.where(rng.random(800) < 0.2, rng.exponential(20, 800), np.inf)
+    rows = [lead(f"{i}", days_before(age[i]), tag="Converted" if delay[i] < age[i] else None) for i in range(800)]
+    due = int(((delay >= age) & (delay < age + 30)).sum())
+    (found,) = run("conversion_prediction", arranged(rows, None))
+    assert due / 4 < found.content["expected_conversions"] < due * 4
+    assert found.claim.probability < 0.9
+
+
 def test_small_clients_lean_on_the_pool_and_large_ones_on_themselves():
     """Of three leads that did not convert nothing can be told, of three thousand a lot."""
     parts = [
@@ -262,6 +286,37 @@ def test_small_clients_lean_on_the_pool_and_large_ones_on_themselves():
     assert 3 < levels.multiplier[0] / levels.multiplier[1] < 6
     assert levels.multiplier[1] < levels.multiplier[2] < levels.multiplier[0]
     assert levels.noise[2] > 5 * levels.noise[0]
+
+
+def new_arrivals(leads, model):
+    (found,) = analysed("conversion_prediction", leads, model)
+    return found.content["new_arrivals"]
+
+
+def test_leads_yet_to_arrive_will_be_young():
+    """How older leads' urgency and source tell apart is none of their business, however strongly they do."""
+    leads = arranged([lead(f"{i}", days_before(29 - i / 4)) for i in range(100)])  # none was older than that so far
+    model = fitted("conversion_prediction", leads)
+    hazard, changed = conversion_prediction._hazard(model), list(model["coefficients"])
+    weights = list(model["weights"])
+    for j, feature in enumerate(lead_features(leads, model["vocabulary"], to_microseconds(AS_OF))):
+        if feature.name.endswith(OF_OLDER):
+            first, last = hazard.offset(j), hazard.offset(j) + hazard.levels[j]
+            changed[first + 1 : last] = [-2.0] * (last - first - 1)
+            weights[first:last] = [0.2, *[0.8 / (last - first - 1)] * (last - first - 1)]
+    before = new_arrivals(leads, model)
+    assert new_arrivals(leads, {**model, "coefficients": changed, "weights": weights}) == before
+    assert before["expected"] > 0
+
+
+def test_the_forecast_of_new_arrivals_knows_that_the_pace_is_uncertain():
+    leads = arranged(*steady_history(3000, 0.4))
+    model = fitted("conversion_prediction", leads)
+    widths = []
+    for noise in (0.01, 0.3):
+        interval = new_arrivals(leads, {**model, "pace": [model["pace"][0], noise]})["interval"]
+        widths.append(interval["high"] - interval["low"])
+    assert widths[1] > 1.5 * widths[0]
 
 
 def test_the_advice_counts_tags_of_back_then():

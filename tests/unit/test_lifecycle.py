@@ -195,6 +195,21 @@ def test_a_tag_that_archives_is_another_tag(label, reverted_to):
     assert (episode.start, episode.end, episode.reverted_to) == (at(30), at(20), reverted_to)
 
 
+@pytest.mark.parametrize(
+    "ended",
+    [
+        [outcome(30, "client_closed"), outcome(20, None)],  # the outcome itself was cleared, and stands again
+        [tag(30, "Converted"), tag(20, "Follow-Up")],  # the tag was taken away; the outcome says otherwise
+    ],
+)
+def test_a_stamp_from_before_the_last_end_lets_nobody_know_of_the_future(ended):
+    """The column says closed, stamped before the last action; it was changed 5 days ago, which nobody knew before."""
+    rows = one(outcome="client_closed", closed_at=days_before(30), updated=days_before(5))
+    for days in (15, 10, 6, 0):
+        assert all(episode.known_by < at(days) for episode in episodes(rows, ended, at(days)))
+    assert episodes(rows, ended)[-1].known_by == at(5)
+
+
 def test_won_lost_and_won_again_by_outcome():
     actions = [outcome(30, "client_closed"), outcome(20, None), outcome(10, "client_closed")]
     assert spans(one(outcome="client_closed", closed_at=days_before(10)), actions) == [(30, 20), (10, None)]

@@ -11,9 +11,9 @@ from test_review_resolvers import NAMES, claims_of, company
 
 from worker.growth_brain import make_snapshot
 from worker.jobs import accuracy_review
-from worker.review.figures import LEAST_FOR_SKILL, Totals, as_json
+from worker.review.figures import LEAST_BASE_SQUARES, LEAST_FOR_SKILL, Totals, as_json, skill
 from worker.review.report import review_of
-from worker.review.resolved import PENDING, REVIEW, RIGHT, TYPES, VOID, WRONG
+from worker.review.resolved import PENDING, REVIEW, RIGHT, TYPES, VOID, WRONG, base_rates
 from worker.statistics.calibration import reliability
 
 
@@ -75,8 +75,8 @@ def test_the_figures_are_sums_over_the_claims(review):
             assert figures["mean_said"] == pytest.approx(np.mean([past.said[i] for i in decided]))
             assert figures["mean_right"] == pytest.approx(np.mean(y))
             assert figures["brier"] == pytest.approx(brier)
-            if len(decided) >= LEAST_FOR_SKILL:
-                base = np.mean([(past.base[i] - v) ** 2 for i, v in zip(decided, y, strict=True)])
+            base = np.mean([(past.base[i] - v) ** 2 for i, v in zip(decided, y, strict=True)])
+            if len(decided) >= LEAST_FOR_SKILL and base * len(decided) >= LEAST_BASE_SQUARES:
                 assert figures["skill"] == pytest.approx(1 - brier / base)
             else:
                 assert figures["skill"] is None
@@ -84,6 +84,24 @@ def test_the_figures_are_sums_over_the_claims(review):
             for band in figures["bands"]:
                 assert band["low"] <= band["mean_said"] <= band["high"]
                 assert band["interval"]["low"] <= band["mean_right"] <= band["interval"]["high"]
+
+
+@pytest.mark.parametrize("all_right", [True, False])
+def test_where_outcomes_do_not_vary_there_is_no_skill(review, all_right):
+    """Beside a base rate that is all but perfect any forecast looks absurd (-86 of said 0.9): null, and "-"."""
+    leads, past, model = review
+    same = np.where(past.decided, RIGHT if all_right else WRONG, past.state)
+    base = base_rates(past.kind, past.window, past.pooled & past.decided, same == RIGHT)
+    alike = replace(past, state=same, base=base)
+    for finding in findings(leads, alike, model):
+        assert {figures["skill"] for figures in finding.content["jobs"].values()} == {None}
+    text = str(review_of(alike, model, ()))
+    assert "nan" not in text
+    assert "skill -," in text
+    outcome = np.full(60, all_right)
+    assert np.isnan(skill(np.full(60, 0.6), outcome, np.full(60, 60.5 / 61 if all_right else 0.5 / 61)))
+    outcome[0] = not all_right  # a single one that went the other way can be told apart, or not
+    assert np.isfinite(skill(np.full(60, 0.6), outcome, np.full(60, 59.5 / 61 if all_right else 1.5 / 61)))
 
 
 def test_counts_have_coverage_and_a_score(review):
@@ -210,6 +228,14 @@ def test_the_stated_probability_follows_the_review(review):
     silenced = analysed("conversion_prediction", leads, {**model, "recalibration": {**kept, "base_rate": 0.71}})
     assert {f.claim.probability for f in silenced} == {0.71}
     assert all("lately done worse" in f.content["based_on"] for f in silenced)
+    plain_model = {**kept, "a": 0.0, "b": 1.0, "clients": {}}
+    whole, quiet = (
+        analysed("conversion_prediction", leads.pool(), m)[0]
+        for m in (model, {**model, "recalibration": {**plain_model, "base_rate": 0.71}})
+    )
+    assert quiet.claim.probability == pytest.approx(whole.claim.probability)
+    assert quiet.claim.parameters["base_rate"] is None
+    assert quiet.content["based_on"] == whole.content["based_on"]
 
 
 def test_types_without_claims_have_no_figures():

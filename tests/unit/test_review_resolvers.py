@@ -126,6 +126,12 @@ def slow_count(leads, instant, client_id):
 def test_a_conversion_that_nothing_dates_makes_the_count_void():
     rows = [*counted("open", 5), lead("undated", days_before(80), tag="Converted", updated=days_before(45))]
     assert states(arranged(rows), said(0, 9, size=6)) == [VOID]
+    # it may have been in those days as well where it came to be known later, unless that is yet to come
+    later = [*counted("open", 5), lead("undated", days_before(80), tag="Converted", updated=days_before(10))]
+    assert states(arranged(later), said(0, 9, size=6)) == [VOID]
+    assert states(arranged(later), said(0, 9, size=6), as_of=days_before(10)) == [RIGHT]
+    excused = action("open-0", "tag", days_before(10), tag="Follow-Up", converted=False, reason="other")
+    assert states(arranged(counted("open", 6), [excused]), said(0, 9, size=6)) == [VOID]
     known_before = [*counted("open", 5), lead("undated", days_before(80), tag="Converted", updated=days_before(65))]
     assert states(arranged(known_before), said(0, 9, size=5)) == [RIGHT]
 

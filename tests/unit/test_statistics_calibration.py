@@ -100,6 +100,7 @@ def test_one_claim_and_one_sided_outcomes():
     assert (one.gap_low, one.gap_high) == (-1.0, 1.0)
     json.dumps(one.as_json(), allow_nan=False)
     assert one.as_json()["skill"] is None
+    assert "skill -," in str(one)
 
 
 @pytest.mark.parametrize(

@@ -120,6 +120,15 @@ def test_a_few_leads_say_nothing_of_a_change():
     assert np.abs(came).max() < 0.3
 
 
+@pytest.mark.parametrize("days", [0.0, 1e-11, 1e-8, 1e-5])
+def test_hardly_any_time_under_observation_leaves_the_default_curve(days):
+    """Leads that came this very moment: clients' levels have nothing to add up to, and stay 1."""
+    n, nothing = 20, np.zeros(20, dtype=np.int64)
+    age = np.linspace(0.0, 600.0, n)
+    model = fit_hazard(Exposure(age, age + days, nothing, np.zeros((n, 0), dtype=np.int64), nothing, nothing), [])
+    assert model.client_scale == pytest.approx(1.0, abs=0.01)
+
+
 def test_rows_may_be_cut_at_periods_without_changing_the_curve():
     """A lead's month in two rows is the same exposure as in one."""
     rng = np.random.default_rng(5)

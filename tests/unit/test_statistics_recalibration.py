@@ -69,6 +69,8 @@ def test_a_stored_map_says_the_same():
     other = map_from_json(kept, ("a stranger", None))
     assert other.offsets.tolist() == [0, 0]
     assert apply_map(said, ids, {**kept, "base_rate": 0.7}) == pytest.approx(np.full(20, 0.7))
+    of_all = np.array([0.97])  # of all clients together the share of single clients' claims says nothing
+    assert apply_map(of_all, (None,), {**kept, "base_rate": 0.7}) == apply_map(of_all, (None,), kept)
 
 
 def test_the_map_keeps_the_order_and_stays_inside():
@@ -117,6 +119,15 @@ def test_one_clients_claims_are_one_draw():
     assert not compare(said, mapped, right, np.zeros(600, dtype=int), 3).passed
 
 
+def test_windows_without_a_miss_say_little_against_what_was_said():
+    """Of 150 claims said at 0.97 all hold once in a hundred times by luck; at 0.99, in one of five."""
+    window, right = np.repeat(np.arange(3), 150), np.ones(450, dtype=np.bool_)
+    for said, least, most in ((0.99, 0.0, 1.0), (0.97, 1.0, 1.5), (0.9, 2.0, 3.0)):
+        found = skill_by_window(np.full(450, said), right, window)
+        assert least < found.z[1:].min() <= found.z[1:].max() < most
+        assert np.isnan(found.skill).all()  # beside a base rate that is all but perfect
+
+
 def test_skill_by_window_knows_only_what_was_before():
     right = np.array([True, False, True, True, False, False])
     window = np.array([1, 1, 2, 2, 3, 3])
@@ -131,4 +142,5 @@ def test_skill_by_window_knows_only_what_was_before():
     assert np.isnan(found.skill[0])
     assert found.skill[1:] == pytest.approx(expected)
     excess = np.array([0.4**2, 0.3**2]) - base[1] ** 2
-    assert found.z[2] == pytest.approx(excess.mean() / (excess.std() / np.sqrt(2)))
+    chance = np.sum(4 * (said[4:] - base[1]) ** 2 * said[4:] * (1 - said[4:])) / 2
+    assert found.z[2] == pytest.approx(excess.mean() / (np.sqrt(max(excess.var(), chance)) / np.sqrt(2)))

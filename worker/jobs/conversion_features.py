@@ -23,6 +23,7 @@ MOST_SOURCES, MOST_INTENTS, MOST_INDUSTRIES = 20, 40, 12  # the rest share one l
 PERIOD_EDGES = (0, 30, 60, 90, 180, 360, HISTORY_DAYS)  # days before as_of: the pace of one may differ from the next
 ARRIVAL_EDGES = (0, 10, 20, 30, 45, 60, 75, 90, 120, 150, 180, 240, 300, 365, 450, 540, 630)  # days before as_of
 STAGE_EDGES = (30.0, 90.0)  # days since first contact
+ARRIVAL = "arrival"  # the feature that says when a lead came
 OF_OLDER = " of an older lead"  # ends the name of a feature that says how another differs among them
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 TOUCH_EDGES = (1, 2, 4)  # touches beyond the first contact
@@ -139,7 +140,7 @@ def _arrival_feature(leads: Leads, anchor: int) -> Feature:
     dates = [from_microseconds(edge).date().isoformat() for edge in edges]
     names = [f"before {dates[0]}", *(f"{low} to {high}" for low, high in pairwise(dates)), f"since {dates[-1]}"]
     newest_first = len(edges) - np.searchsorted(edges, leads.arrival, side="right")
-    return Feature("arrival", tuple(names[::-1]), newest_first.astype(np.int64))
+    return Feature(ARRIVAL, tuple(names[::-1]), newest_first.astype(np.int64))
 
 
 def arrival_gaps() -> FloatArray:
@@ -211,6 +212,6 @@ def month_gaps(start: int, as_of: int) -> FloatArray:
 
 
 def find_history_start(episodes: list[Episode], as_of: int) -> int:
-    """Find where history begins: the first recorded conversion, at most HISTORY_DAYS ago."""
+    """Find where history begins: the first recorded conversion, at most HISTORY_DAYS ago; without one, at as_of."""
     oldest = as_of - HISTORY_DAYS * DAY
-    return max(oldest, min((e.start if e.start is not None else e.known_by for e in episodes), default=oldest))
+    return max(oldest, min((e.start if e.start is not None else e.known_by for e in episodes), default=as_of))

@@ -9,6 +9,7 @@ import numpy as np
 from worker.leads import DAY, WINDOW_DAYS, Leads, to_microseconds
 from worker.lifecycle import conversion_episodes
 from worker.statistics import BoolArray, FloatArray
+from worker.vocabulary import OUTCOME_CLIENT_CLOSED, TAG_CONVERTED
 
 LEAST, MOST = 1e-9, 1 - 1e-9  # keep a log loss, and log odds, finite
 
@@ -36,8 +37,13 @@ class Scores:
     calibration_slope: float  # of what happened on the log odds of what was said: below 1 is too bold
 
 
-def read_outcomes(leads: Leads, as_of: datetime) -> Outcomes:
-    """Tell which of the leads that had arrived before as_of converted in the WINDOW_DAYS from it on."""
+def read_outcomes(leads: Leads, as_of: datetime, until: datetime | None = None) -> Outcomes:
+    """
+    Tell which of the leads that had arrived before as_of converted in the WINDOW_DAYS from it on.
+
+    until : what came to be known before this instant counts as well (None: the window's end). A conversion that has no
+    date and was known of only after the window may have been in it.
+    """
     start = to_microseconds(as_of)
     end = start + WINDOW_DAYS * DAY
     arrived = leads.only(leads.arrival < start)
@@ -47,7 +53,23 @@ def read_outcomes(leads: Leads, as_of: datetime) -> Outcomes:
             void[episode.lead] |= episode.known_by >= start
         elif episode.start >= start:
             converted[episode.lead] = True
+    if until is not None:
+        void |= _undated_later(arrived, end, to_microseconds(until))
     return Outcomes(converted, void & ~converted)
+
+
+def _undated_later(leads: Leads, end: int, until: int) -> BoolArray:
+    """Mark the leads of which it came to be known in [end, until) that they converted, perhaps before `end`."""
+    closed = (leads.tag == TAG_CONVERTED) | (leads.outcome == OUTCOME_CLIENT_CLOSED)
+    candidates = closed & (leads.last_change >= end)
+    if leads.actions is not None:
+        candidates[leads.actions.lead[leads.actions.excused & (leads.actions.time >= end)]] = True
+    result = np.zeros(len(leads), dtype=np.bool_)
+    where = np.flatnonzero(candidates)
+    for episode in conversion_episodes(leads.only(candidates), until):
+        if episode.start is None and episode.after < end <= episode.known_by:
+            result[where[episode.lead]] = True
+    return result
 
 
 def score(probability: FloatArray, happened: BoolArray) -> Scores:

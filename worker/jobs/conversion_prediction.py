@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from scipy.special import polygamma
 
 from worker.jobs.conversion_features import (
+    ARRIVAL,
+    OF_OLDER,
     Feature,
     arrival_gaps,
     choose_vocabulary,
@@ -185,7 +187,7 @@ def predict(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
         claim=np.clip(mixed_cdf(high, means, squares) - mixed_cdf(low - 1, means, squares), 0.0, 1.0),
         interval_low=interval_low,
         interval_high=interval_high,
-        new_arrivals=_new_arrivals(arrived, hazard, end, levels.multiplier),
+        new_arrivals=_new_arrivals(arrived, hazard, features, end, levels),
         owner_of=_owner_of(arrived, episodes),
     )
 
@@ -231,7 +233,8 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     size = cohort.per_client(np.ones(len(cohort), dtype=bool))
     facts = _facts(cohort, found.age, end)
     said = _recalibrated(found.claim, leads.clients.ids, model)
-    based_on = _based_on(model) + _silenced(model)
+    as_it_was = [_as_it_was(p, model, i) for p, i in zip(found.claim.tolist(), leads.clients.ids, strict=True)]
+    based_on = _based_on(model)
     bounds = np.searchsorted(cohort.client, np.arange(len(leads.clients) + 1))
     best, listed = _most_promising(hazard, found)
     findings = []
@@ -247,7 +250,7 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
             "expected_conversions": float(found.mean[c]),
             "interval": interval_json(found.interval_low[c], found.interval_high[c]),
             "cohort": {"size": int(size[c]), "hash": cohort_hash(cohort.id[mine])},
-            "based_on": based_on,
+            "based_on": based_on + _silenced(model, leads.clients.ids[c]),
             "new_arrivals": found.new_arrivals[c],
         }
         claim = Claim(
@@ -255,7 +258,7 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
             float(said[c]),
             f"Of the {size[c]} leads open at as_of, {found.low[c]:.0f} to {found.high[c]:.0f}"
             " convert in the next 30 days.",
-            {"low": int(found.low[c]), "high": int(found.high[c]), **_as_it_was(float(found.claim[c]), model)},
+            {"low": int(found.low[c]), "high": int(found.high[c]), **as_it_was[c]},
         )
         check = Check("outcome", as_of.astimezone(UTC) + timedelta(days=WINDOW_DAYS), claim.probability)
         findings.append(Finding(leads.clients.ids[c], EVENT_TYPE, content, claim, check, int(size[c]), facts=facts[c]))
@@ -312,18 +315,19 @@ def _recalibrated(claims: FloatArray, client_ids: Sequence[str | None], model: M
     return claims if kept is None else apply_map(claims, tuple(client_ids), kept)
 
 
-def _as_it_was(probability: float, model: Mapping[str, Json]) -> dict[str, Json]:
+def _as_it_was(probability: float, model: Mapping[str, Json], client_id: str | None) -> dict[str, Json]:
     """Keep a claim's own probability beside the stated one, for what is learned from it, and what it was stated by."""
     kept = model.get("recalibration")
     if kept is None:
         return {}
-    return {"uncalibrated": probability, "recalibration": kept["version"], "base_rate": kept["base_rate"]}
+    base_rate = None if client_id is None else kept["base_rate"]
+    return {"uncalibrated": probability, "recalibration": kept["version"], "base_rate": base_rate}
 
 
-def _silenced(model: Mapping[str, Json]) -> str:
+def _silenced(model: Mapping[str, Json], client_id: str | None) -> str:
     """Say so where the stated probability is not this claim's own."""
     kept = model.get("recalibration")
-    if kept is None or kept["base_rate"] is None:
+    if kept is None or kept["base_rate"] is None or client_id is None:
         return ""
     return "; stated is how often earlier ranges held, since probabilities of single ranges have lately done worse"
 
@@ -388,20 +392,34 @@ def _count_draws(outlook: Forecast, cohort: Leads, shifts: FloatArray, levels: L
     return Counts(total / DRAWS, means, squares)
 
 
-def _new_arrivals(arrived: Leads, hazard: HazardModel, end: int, multiplier: FloatArray) -> list[dict[str, Json]]:
-    """Forecast conversions, within the window, of leads that have yet to arrive, at the last 60 days' pace."""
+def _new_arrivals(
+    arrived: Leads, hazard: HazardModel, features: Sequence[Feature], end: int, levels: Levels
+) -> list[dict[str, Json]]:
+    """
+    Forecast conversions, within the window, of leads that have yet to arrive, at the last 60 days' pace.
+
+    The interval knows that the number seen to arrive, everyone's pace of converting and the clients' levels are
+    uncertain; not that arrivals come in bursts or may stop.
+    """
     recent = arrived.arrived(end - 2 * WINDOW_DAYS * DAY, end)
     pace = arrived.per_client(recent) / 2
-    last = len(hazard.levels) - 1
-    newest = hazard.coefficients[hazard.offset(last)]  # of arrival: like those who come now
-    effect = hazard.centre_of(slice(hazard.offset(0), hazard.offset(last))) + float(newest)
-    share = expected_share_within(hazard, effect, multiplier, WINDOW_DAYS)
-    of_each = share[arrived.owner[recent]] / 2
-    expected = np.bincount(arrived.client[recent], weights=of_each, minlength=len(pace))
-    # a pace seen through n leads is itself uncertain by 1/sqrt(n): its draws at normal quantiles, evenly weighted
-    quantiles = np.array([-1.5, -0.7, 0.0, 0.7, 1.5])
-    scale = np.exp(quantiles[None, :] / np.sqrt(np.maximum(2 * pace, 1.0))[:, None])
-    means = np.maximum(expected[:, None] * scale, 1e-9)
+    effect = 0.0
+    for j, feature in enumerate(features):
+        block = slice(hazard.offset(j), hazard.offset(j) + hazard.levels[j])
+        # they will be young, and like those who come now: the first level; of all else the average
+        first = feature.name == ARRIVAL or feature.name.endswith(OF_OLDER)
+        effect += float(hazard.coefficients[block.start]) if first else hazard.centre_of(block)
+    share = expected_share_within(hazard, effect, levels.multiplier, WINDOW_DAYS)
+    owners, first_of, seen = np.unique(arrived.owner[recent], return_index=True, return_counts=True)
+    whose, of_owner = arrived.client[recent][first_of], seen * share[owners] / 2
+    expected = np.bincount(whose, weights=of_owner, minlength=len(pace))
+    # errors of the owners' levels cancel in the pool, that of everyone's pace does not
+    of_levels = np.bincount(whose, weights=(of_owner * levels.noise[owners]) ** 2, minlength=len(pace))
+    variance = hazard.pace_noise**2 + of_levels / np.maximum(expected, 1e-9) ** 2
+    # a pace seen through n leads is itself uncertain by 1/sqrt(n): draws at normal quantiles, evenly weighted
+    deviation = np.sqrt(1 / np.maximum(2 * pace, 1.0) + variance)
+    scale = np.exp(np.array([-1.5, -0.7, 0.0, 0.7, 1.5]) * deviation[:, None])
+    means = np.maximum(expected[:, None] * scale / scale.mean(axis=1)[:, None], 1e-9)
     low, high = count_interval(means, means * 1e-6, LEVEL)
     return [{"expected": float(expected[c]), "interval": interval_json(low[c], high[c])} for c in range(len(expected))]
 

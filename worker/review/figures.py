@@ -21,6 +21,9 @@ from worker.statistics.calibration import N_BINS, Reliability, reliability
 
 OVERALL = len(TYPES)  # the number under which all types are added up; reviews are claims about claims, and left out
 LEAST_FOR_SKILL = 20  # claims; the skill of fewer is all luck
+# Sum of the base rate's squares. Where all claims were right, or all wrong, it is nearly perfect, and beside next
+# to nothing every skill is absurd; a single claim that went the rarer way adds about 1.
+LEAST_BASE_SQUARES = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,6 @@ def _figures(totals: Totals, group: int, kind: int, pool: Mapping[int, Reliabili
     def mean(table: FloatArray) -> float | None:
         return float(table[group, kind]) / n if n else None
 
-    base_squares = float(totals.base_squares[group, kind])
     figures = {
         "scored": "claim_or_check" if kind == OVERALL else SCORED[TYPES[kind]],
         "resolved": int(n),
@@ -124,7 +126,7 @@ def _figures(totals: Totals, group: int, kind: int, pool: Mapping[int, Reliabili
         "mean_right": mean(totals.right),
         "brier": mean(totals.squares),
         "base_rate": mean(totals.base),
-        "skill": 1 - float(totals.squares[group, kind]) / base_squares if n >= LEAST_FOR_SKILL else None,
+        "skill": number(_skill(n, float(totals.squares[group, kind]), float(totals.base_squares[group, kind]))),
     }
     table = None if pool is None else pool.get(kind)
     if table is not None and table.n:
@@ -155,9 +157,13 @@ def _figures(totals: Totals, group: int, kind: int, pool: Mapping[int, Reliabili
 
 
 def skill(said: FloatArray, right: BoolArray, base: FloatArray) -> float:
-    """Give 1 - Brier / that of the base rate; NaN for claims too few to say."""
+    """Give 1 - Brier / that of the base rate; NaN for claims too few, or outcomes too much alike, to say."""
     y = right.astype(np.float64)
-    return float(1 - ((said - y) ** 2).sum() / ((base - y) ** 2).sum()) if len(y) >= LEAST_FOR_SKILL else float("nan")
+    return _skill(len(y), float(((said - y) ** 2).sum()), float(((base - y) ** 2).sum()))
+
+
+def _skill(n: float, squares: float, base_squares: float) -> float:
+    return 1 - squares / base_squares if n >= LEAST_FOR_SKILL and base_squares >= LEAST_BASE_SQUARES else float("nan")
 
 
 def _bands(cells: FloatArray) -> list[tuple[float, float, int, float, float, float, float]]:

@@ -73,9 +73,10 @@ class Reliability:
         ]
         gap = f"{self.gap:+.3f} ({self.gap_low:+.3f} to {self.gap_high:+.3f})"
         scores = f"ECE {self.ece:.3f} (chance alone {self.ece_by_chance:.3f}), Brier {self.brier:.3f}"
+        skill = "-" if np.isnan(self.skill) else f"{self.skill:.3f}"
         lines += [
             f"{'all':>9} {self.n:>8d} {self.mean_said:>10.3f} {self.mean_right:>6.3f}   said - right {gap}",
-            f"{scores}, skill {self.skill:.3f}, sharpness {self.sharpness:.3f}",
+            f"{scores}, skill {skill}, sharpness {self.sharpness:.3f}",
             *([f"{self.void} more that nothing decides"] if self.void else []),
         ]
         return "\n".join(lines)

@@ -8,6 +8,7 @@ own level multiplies it, shrunk by a gamma prior (Clayton 1978). A fraction that
 dies out.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,6 +78,13 @@ def default_curve() -> tuple[FloatArray, FloatArray]:
     exposure = DEFAULT_LEADS * (open_share[:-1] + open_share[1:]) / 2 * np.diff(age)
     events[-1], exposure[-1] = events[-2] / 10, exposure[-2]
     return events, exposure
+
+
+def default_delay_within(days: float) -> float:
+    """Median, in days, of the default curve's delays that are no longer than so many days."""
+    within = -math.expm1(-((days / DEFAULT_SCALE) ** DEFAULT_SHAPE))
+    median: float = DEFAULT_SCALE * (-math.log1p(-within / 2)) ** (1 / DEFAULT_SHAPE)
+    return median
 
 
 @dataclass(frozen=True, slots=True)

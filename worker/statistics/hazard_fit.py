@@ -175,11 +175,13 @@ def fit_hazard(
         step *= min(1.0, LONGEST_STEP / max(float(np.abs(step).max(initial=0.0)), 1e-9))
         effects, knots = effects + step, knots - follows @ step
         log_age = _log_hazard(knots)
-        expected = spans.integrate(np.exp(log_age)) * np.exp(design.effect(effects))
+        # differences of sums: of hardly any time under observation rounding may leave less than nothing
+        expected = np.maximum(spans.integrate(np.exp(log_age)), 0.0) * np.exp(design.effect(effects))
         of_client = np.bincount(client, expected, minlength=n_clients).astype(np.float64)
         shape = _client_shape(observed, of_client)
         own = (shape + observed) / (shape + of_client)
-        scale = float(of_client.sum()) / max(float((own * of_client).sum()), 1e-9)
+        total = float((own * of_client).sum())
+        scale = float(of_client.sum()) / total if total > 0 else 1.0
         own *= scale  # what all share is the age curve's
 
     information = _information(design, spans, log_age, np.exp(design.effect(effects)) * own[client])
@@ -207,7 +209,7 @@ def fit_hazard(
         exit_hazard=(exits + DEFAULT_EXIT_RATE * default_days)
         / (spans.days(np.ones(len(client)))[:, 0] + default_days),
         client_shape=shape,
-        client_scale=scale if of_client.any() else 1.0,
+        client_scale=scale,
         pace=-float(of_periods @ effects[blocks[0]]),
         pace_noise=float(np.sqrt(max(float(of_periods @ past_pace @ of_periods), 0.0) + time.ahead)),
         n_events=int(spans.converted.sum()),

@@ -23,6 +23,7 @@ CLIENT_DEVIATIONS = (0.0, 0.1, 0.2, 0.4, 0.8)  # among which t is chosen
 LEAST, MOST = 0.001, 0.999  # what is said beyond is taken for this: no claim's log odds count as endless
 LEAST_CLAIMS = 200  # on trial; fewer cannot tell a map from none (800 tell five points nine times in ten)
 LEAST_SURE = 0.95  # one-sided, that the trial's gain in log loss is no luck
+LEAST_BASE_SQUARES = 0.5  # of a window; the base rate's where all were right is next to none, and no skill beside it
 ROUNDS = 30
 OFFSET_DIGITS = 4
 SMALLEST_OFFSET = 0.005  # of the log odds; smaller ones move no probability by a thousandth
@@ -195,7 +196,7 @@ class WindowSkill:
 
     window: IntArray
     claims: IntArray
-    skill: FloatArray  # 1 - Brier / that of the base rate; NaN for the first window
+    skill: FloatArray  # 1 - Brier / that of the base rate; NaN for the first window, and where outcomes do not vary
     z: FloatArray  # by how many standard errors its Brier lies above that of the base rate; NaN for the first
 
 
@@ -209,12 +210,15 @@ def skill_by_window(said: FloatArray, right: BoolArray, window: IntArray) -> Win
     ours, theirs = (np.bincount(place, (p - y) ** 2) for p in (said, base))
     excess = (said - y) ** 2 - (base - y) ** 2
     mean = np.bincount(place, excess) / np.maximum(n, 1)
-    error = np.sqrt(np.bincount(place, (excess - mean[place]) ** 2)) / np.maximum(n, 1)
+    scatter = np.bincount(place, (excess - mean[place]) ** 2)
+    # where all or nearly all were right the scatter hardly shows: what it would be, were true what was said
+    by_chance = np.bincount(place, 4 * (said - base) ** 2 * said * (1 - said))
+    error = np.sqrt(np.maximum(scatter, by_chance)) / np.maximum(n, 1)
     known = n_before > 0
     return WindowSkill(
         window=instants,
         claims=n,
-        skill=np.where(known, 1 - ours / theirs, np.nan),
+        skill=np.where(known & (theirs >= LEAST_BASE_SQUARES), 1 - ours / theirs, np.nan),
         z=np.where(known, mean / np.maximum(error, 1e-12), np.nan),
     )
 
@@ -248,8 +252,10 @@ def apply_map(said: FloatArray, client_ids: tuple[str | None, ...], kept: Mappin
     """
     State probabilities as a stored map says, shape (clients,) each.
 
-    Where the map is silenced (worker/jobs/accuracy_review.py) every claim is stated by the base rate.
+    Where the map is silenced (worker/review/learning.py) every client's claim is stated by the base rate. That is how
+    often single clients' claims hold, which says nothing of the one about all together (None): the map alone does.
     """
-    if kept.get("base_rate") is not None:
-        return np.full(len(said), float(kept["base_rate"]))
-    return map_from_json(kept, client_ids).apply(said, np.arange(len(said)))
+    mapped = map_from_json(kept, client_ids).apply(said, np.arange(len(said)))
+    if kept.get("base_rate") is None:
+        return mapped
+    return np.where([client_id is None for client_id in client_ids], mapped, float(kept["base_rate"]))
