@@ -36,9 +36,10 @@ BEGIN
             SELECT FROM pg_class c WHERE c.oid = to_regclass(format('public.%I', looked_at)) AND c.relkind = 'r');
         EXECUTE format('GRANT SELECT (xmin) ON public.%I TO growth_worker', looked_at);
     END LOOP;
-    -- the events that the application itself recorded, of some leads or all of them: they have no period_key
+    -- The events that the application itself recorded, of some leads or all of them: they have no period_key. An index
+    -- holds no long text, and what the application writes must not fail for it: the beginning of the id is enough.
     IF to_regclass('public.growth_brain_foreign_events') IS NULL THEN
-        CREATE INDEX growth_brain_foreign_events ON public.growth_brain ((learning_snapshot ->> 'lead_id'))
+        CREATE INDEX growth_brain_foreign_events ON public.growth_brain (left(learning_snapshot ->> 'lead_id', 100))
             WHERE event_type IN ('conversion', 'reversion') AND learning_snapshot ->> 'period_key' IS NULL;
         RAISE NOTICE 'Created the index growth_brain_foreign_events on public.growth_brain.';
     ELSE

@@ -14,6 +14,7 @@ from worker.runner import History, JobSummary, Outlets, Request, run_jobs
 from worker.settings import Settings
 
 PERIODS_SHOWN = 5
+LEASE_MARGIN_SECONDS = 5  # as of --wait
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class JobTally:
             self.skipped += 1
         elif summary.status == "held":
             self.held.append(summary.period_key)
-        else:
+        elif summary.status != "interrupted":
             self.failed.append(summary.period_key)
         for name in ("snapshots", "inserted", "updated", "deleted"):
             setattr(self, name, getattr(self, name) + getattr(summary, name))
@@ -75,6 +76,9 @@ def run_backfill(
 
     The leads are read once: what a day's analysis sees of them is cut at its own as_of. `tallies` is filled as it goes,
     for whoever tells what was done when a signal ends it.
+
+    A day rests on what the days before it left: models, patterns, claims. So a run that another process holds is waited
+    for, until the lease of a dead one is over and some seconds more; if it is held even then, this is the last day.
     """
     catalogue = database.retrying(read_catalogue, read_only=True)
     ensure_ready(catalogue)
@@ -85,11 +89,14 @@ def run_backfill(
     longest = None if None in look_backs else max(days for days in look_backs if days is not None)
     since = read_since(instants[0], longest)
     history: History | None = None
+    patience = settings.lease_seconds + LEASE_MARGIN_SECONDS
     for done, as_of in enumerate(instants):
-        request = Request(jobs=tuple(jobs), as_of=as_of, if_due=True, wait_seconds=0, backfill=True)
+        request = Request(jobs=tuple(jobs), as_of=as_of, if_due=True, wait_seconds=patience, backfill=True)
         if history is None:
             leads, report = database.retrying(lambda conn: read_leads(conn, catalogue, since), read_only=True)
             history = History(leads, report.passed_over())
         outlets = Outlets(summary=lambda summary: by_job[summary.job].count(summary))
-        run_jobs(database, settings, request, outlets, history)
+        summaries = run_jobs(database, settings, request, outlets, history)
         progress("backfill", done + 1, len(instants))
+        if any(summary.status == "held" for summary in summaries):
+            break

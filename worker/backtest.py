@@ -10,7 +10,7 @@ import calendar
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -98,13 +98,14 @@ def _line(name: str, figures: dict[str, Json]) -> str:
 
 def _figures(cut_offs: Sequence[CutOff]) -> dict[str, Json]:
     """Put some cut-offs' leads together; the AUC is the mean of theirs, since ranks are of one instant."""
-    happened = np.concatenate([cut.converted for cut in cut_offs])
+    nobody = np.zeros(0, dtype=np.bool_)  # there may be no cut-off at all whose days are over
+    happened = np.concatenate([nobody, *(cut.converted for cut in cut_offs)])
     said, right, covered = (
-        np.concatenate([getattr(cut, name) for cut in cut_offs]) for name in ("said", "right", "covered")
+        np.concatenate([nobody, *(getattr(cut, name) for cut in cut_offs)]) for name in ("said", "right", "covered")
     )
     scores = {}
     for name in ("probability", "by_rate", "by_age"):
-        probability = np.concatenate([getattr(cut, name) for cut in cut_offs])
+        probability = np.concatenate([nobody, *(getattr(cut, name) for cut in cut_offs)])
         ranks = [score(getattr(cut, name), cut.converted).auc for cut in cut_offs]
         known = [auc for auc in ranks if np.isfinite(auc)]
         whole = asdict(score(probability, happened)) | {"auc": float(np.mean(known)) if known else float("nan")}
@@ -158,7 +159,8 @@ def run_backtest(
 ) -> Backtest:
     """Compare what would have been said at each cut-off of all pooled clients' leads with what happened until `now`."""
     pooled = leads.of_clients(leads.clients.pooled)
-    ripe = [instant for instant in cut_offs if instant + timedelta(days=WINDOW_DAYS) <= now]
+    window = timedelta(days=WINDOW_DAYS)  # of 24 hours each, whatever the clocks on the wall do
+    ripe = [instant for instant in cut_offs if instant.astimezone(UTC) + window <= now]
     found = []
     for done, instant in enumerate(ripe):
         found.append(_look_back(pooled, instant, now))

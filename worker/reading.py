@@ -158,8 +158,10 @@ class _Scope:
 
 _FITS: Mapping[str | None, Callable[[str], object]] = {
     "uuid": re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}").fullmatch,
+    "int2": re.compile(r"-?[0-9]{1,4}").fullmatch,
     "int4": re.compile(r"-?[0-9]{1,9}").fullmatch,
     "int8": re.compile(r"-?[0-9]{1,18}").fullmatch,
+    "numeric": re.compile(r"-?[0-9]{1,99}([.][0-9]{1,99})?").fullmatch,
 }
 
 

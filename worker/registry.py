@@ -208,6 +208,13 @@ def find_version(conn: Connection[Any], job: str, start: str) -> str:
     return str(found[0])
 
 
+def ensure_readable(conn: Connection[Any], job: ScoredJob, version: str) -> None:
+    """Raise ConfigurationError where a stored model is of another format than this code asks: it would never speak."""
+    parameters = read_models(conn, [version]).get(version)
+    if not isinstance(parameters, Mapping) or parameters.get("format") != job.MODEL_FORMAT:
+        raise ConfigurationError([f"{version} was made by another version of this program, which cannot read it"])
+
+
 def choose_model(
     database: Database, job: ScoredJob, leads: Leads, challenger: Mapping[str, Json], as_of: datetime
 ) -> Choice:

@@ -69,7 +69,7 @@ class Request:
     if_due: bool = False
     wait_seconds: float = 65.0
     shards: int | None = None
-    backfill: bool = False  # a past day made later: the ledger says so
+    backfill: bool = False  # a past day made later: the ledger says so, and who holds it is waited for
 
     @property
     def whole(self) -> bool:
@@ -239,14 +239,14 @@ def _claim(database: Database, settings: Settings, request: Request, summary: Jo
         if request.if_due and state is not None and state.is_done(request.as_of):
             summary.status = "skipped"
             return None
-        if request.if_due and state is not None and state.held:
+        if request.if_due and not request.backfill and state is not None and state.held:
             summary.status, summary.error = "held", f"held by {state.holder}"
             return None
         if state is None or not state.held:
             lease = _try_claim(database, settings, request, summary)
             if lease is not None:
                 return lease
-        if request.if_due:
+        if request.if_due and not request.backfill:
             summary.status, summary.error = "held", "claimed by another process just now"
             return None
         if time.monotonic() >= deadline:

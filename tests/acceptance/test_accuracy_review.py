@@ -193,3 +193,43 @@ def test_what_is_read_is_one_claim_a_window_and_nothing_from_as_of_on(database_u
     }
     (only,) = [claim for claim in claims if claim.event_type == "conversion"]
     assert (only.claim_key, only.probability, only.check_p, only.n) == ("a", None, None, None)
+
+
+HUGE = ("1e400", "-1e400", "1e308", "1e5000")  # what jsonb holds, and a float does not, or int() does not read
+
+
+def test_absurd_numbers_on_record_stop_nothing(reviewed, database_url):
+    """They are none, as a text is: neither the review nor the patterns fail, and the others' figures are the same."""
+    (as_of,) = reviewed.execute(
+        "SELECT min(created_at) FROM growth_brain WHERE event_type = 'conversion_prediction'"
+    ).fetchone()
+    client_id = add_client(reviewed, 77, is_test=True)
+    add_lead(reviewed, client_id, numbered(7, 1), as_of - timedelta(days=3))
+    run_worker(database_url, "accuracy_review", "--as-of", DAYS[-1])
+    before = newest(reviewed)[None]["learning_snapshot"]
+    snapshot = (
+        '{"period_key": "2024-12-30", "claim_key": "N", "claim": {"probability": 0.5, "low": 0, "high": N},'
+        ' "check": {"p": N}, "n": N, "n_previous": 1, "cohort": {"size": 1, "hash": "x"}, "expected_conversions": N,'
+        ' "interval": {"low": -1, "high": N}, "last_seen": "2025-03-29", "effect": {"z": N}, "carried_from": {"z": N}}'
+    )
+    for number in HUGE:
+        for event_type in ("conversion_prediction", "urgency_trend", "conversion", "pattern_detected"):
+            when = END - timedelta(days=1) if event_type == "pattern_detected" else as_of
+            reviewed.execute(
+                "INSERT INTO growth_brain (client_id, event_type, learning_snapshot, created_at)"
+                " VALUES (%s, %s, %s, %s)",
+                [client_id, event_type, snapshot.replace("N", number), when],
+            )
+    reviewed.execute(
+        "INSERT INTO growth_brain (event_type, learning_snapshot, created_at)"
+        " VALUES ('conversion_prediction', %s, '0044-03-15 BC')",
+        [snapshot.replace("N", "1")],
+    )
+    outcome = run_worker(database_url, "pattern_detection", "accuracy_review", "--as-of", DAYS[-1], "--json")
+    assert outcome.code == 0, outcome.err
+    text = run_worker(database_url, "accuracy", "--as-of", DAYS[-1], "--client", client_id)
+    assert text.code == 0, text.err
+    assert max(map(len, text.out.splitlines())) <= 80
+    reviewed.execute("DELETE FROM growth_brain WHERE insight_text IS NULL")  # the test could not read them either
+    after = newest(reviewed)[None]["learning_snapshot"]
+    assert {**after, "model_version": None} == {**before, "model_version": None}

@@ -3,8 +3,20 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support import ANALYSES, add_action, add_client, add_simple_leads, numbered, run_worker, snapshots, without
+from support import (
+    ANALYSES,
+    add_action,
+    add_client,
+    add_simple_leads,
+    finished,
+    numbered,
+    run_worker,
+    snapshots,
+    start_worker,
+    without,
+)
 
+from worker import backfill
 from worker.jobs import engagement_score
 
 AS_OF = datetime(2025, 3, 31, tzinfo=UTC)
@@ -127,6 +139,46 @@ def test_a_day_that_fails_is_named_and_the_others_are_made(worker_url, company, 
     outcome = run(worker_url, "backfill", "engagement_score", "--from", "2025-03-10", "--to", "2025-03-12")
     assert "1 day written, 2 already done" in outcome.out
     assert len({row["created_at"] for row in snapshots(company)}) == 3
+
+
+def hold(conn, job, period, seconds):
+    """Leave a run as a process that died leaves it, its lease still good for so long."""
+    conn.execute(
+        "INSERT INTO worker.runs (job, period_key, status, token, holder, lease_until, as_of)"
+        " VALUES (%s, %s, 'running', 1, 'gone:1', now() + make_interval(secs => %s), now())",
+        [job, period, seconds],
+    )
+
+
+def test_a_day_that_a_dead_process_holds_is_waited_for(worker_url, company, twin):
+    """The days after it rest on it: they are what they would have been without the interruption."""
+    hold(company, "conversion_prediction", "2025-03-14", 3)
+    days = ("--from", "2025-03-14", "--to", "2025-03-16")
+    outcome = run(worker_url, "backfill", "all", *days, "--json", WORKER_LEASE_SECONDS="3")
+    assert all((job["done"], job["held"]) == (3, []) for job in outcome.json["jobs"])
+    run(twin[0], "backfill", "all", *days)
+    assert said(company) == said(twin[1])
+
+
+def test_two_at_once_make_what_one_makes(worker_url, company, twin):
+    days = ("--from", "2025-03-10", "--to", "2025-03-16", "--json")
+    both = [start_worker(worker_url, "backfill", "all", *days) for _ in range(2)]
+    outcomes = [finished(process, 120) for process in both]
+    assert [outcome.code for outcome in outcomes] == [0, 0], outcomes
+    for one, other in zip(*(outcome.json["jobs"] for outcome in outcomes), strict=True):
+        assert (one["done"] + other["done"], one["held"] + other["held"]) == (7, [])
+    run(twin[0], "backfill", "all", *days)
+    assert said(company) == said(twin[1])
+
+
+def test_no_day_is_made_before_one_that_is_held(worker_url, company, monkeypatch):
+    monkeypatch.setattr(backfill, "LEASE_MARGIN_SECONDS", -2)
+    hold(company, "engagement_score", "2025-03-11", 60)
+    outcome = run_worker(worker_url, "backfill", "engagement_score", "--from", "2025-03-10", "--to", "2025-03-13",
+                         "--json", WORKER_LEASE_SECONDS="3")  # fmt: skip
+    assert outcome.code == 1
+    (job,) = outcome.json["jobs"]
+    assert (job["done"], job["held"], job["failed"]) == (1, ["2025-03-11"], [])
 
 
 @pytest.mark.parametrize(

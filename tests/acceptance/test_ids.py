@@ -1,6 +1,7 @@
 """Leads are the client's by its public id; installations that point to the internal one are understood."""
 
-from support import insert, run_worker, snapshots, utc
+import pytest
+from support import add_action, insert, run_worker, snapshots, utc
 
 DAY = "2025-03-31"
 
@@ -44,3 +45,31 @@ def test_rows_without_an_id_and_repeated_rows_are_counted_and_harmless(empty_dat
     assert (passed_over["orphans"], passed_over["repeated"]) == (1, 1)
     (row,) = [row for row in snapshots(conn, public) if row["event_type"] == "urgency_trend"]
     assert row["learning_snapshot"]["counts"] == {"High": 1, "Medium": 0, "Low": 0, "unknown": 0}
+
+
+@pytest.mark.parametrize("id_type", ["smallint", "integer", "bigint", "numeric", "varchar(20)", "char(8)"])
+def test_events_are_recorded_whatever_the_type_of_a_leads_id(empty_database_url, connect, id_type):
+    """By the first look, which sees everything, and by a later one at what changed."""
+    conn = connect(empty_database_url)
+    conn.execute("CREATE TABLE clients (client_id uuid PRIMARY KEY)")
+    conn.execute(
+        f'CREATE TABLE lead_memory (id {id_type} PRIMARY KEY, client_id uuid, name text, "timestamp" timestamptz)'
+    )
+    conn.execute(
+        f"CREATE TABLE lead_actions (lead_id {id_type}, client_id uuid, action_type text, tag text,"
+        ' conversion_outcome boolean, "timestamp" timestamptz)'
+    )
+    public = "00000000-0000-4000-8000-000000000001"
+    conn.execute("INSERT INTO clients VALUES (%s)", [public])
+    for number in (7, 8):
+        insert(conn, "lead_memory", id=number, client_id=public, name=f"Lead {number}", timestamp=utc("03-01 10:00"))
+    assert run_worker(empty_database_url, "migrate").code == 0
+    for number, minute in ((7, 5), (8, 10)):
+        when = utc(f"03-20 12:{minute - 1:02d}")
+        add_action(conn, public, number, "tag", when, tag="Converted", conversion_outcome=True)
+        as_of = f"2025-03-20T12:{minute:02d}:00"
+        outcome = run_worker(empty_database_url, "conversion_events", "--as-of", as_of, "--json")
+        assert outcome.code == 0, outcome.err
+        assert outcome.json["jobs"][0]["inserted"] == 1
+        assert ('"leads.read"' in outcome.err) == (number == 7)
+    assert [row["learning_snapshot"]["lead_name"] for row in snapshots(conn, public)] == ["Lead 7", "Lead 8"]

@@ -230,6 +230,31 @@ def test_models_lists_them_and_goes_back(worker_url, company):
     assert versions(company)["2025-03-29"] == found[0]["version"]
 
 
+@pytest.mark.parametrize("parameters", ['{"format": 0}', "{}", "[]", "null"])
+def test_a_model_that_this_code_cannot_read_is_refused(worker_url, company, parameters):
+    """It would be passed over by every run, though the command said that it speaks."""
+    run(worker_url, JOB, "--as-of", "2025-03-10")
+    company.execute(
+        "INSERT INTO worker.models (version, job, as_of, parameters) VALUES (%s, %s, '2024-01-01', %s)",
+        [f"{JOB}-ffff", JOB, parameters],
+    )
+    before = company.execute("SELECT * FROM worker.adoptions").fetchall()
+    outcome = run_worker(worker_url, "models", "--use", "ffff")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "another version of this program" in outcome.err
+    assert company.execute("SELECT * FROM worker.adoptions").fetchall() == before
+
+
+def test_a_choice_says_from_when_on_it_holds(worker_url, company):
+    for day in ("2025-03-10", "2025-03-29"):
+        run(worker_url, JOB, "--as-of", day)
+    newest, older = (model["version"] for model in run(worker_url, "models", "--json").json["models"])
+    said = run(worker_url, "models", "--use", older).out
+    assert f"that looks back from {datetime.now(tz=UTC):%Y-%m-%d}" in said
+    run(worker_url, JOB, "--as-of", "2025-03-29")  # a day that was over when the choice was made
+    assert versions(company)["2025-03-29"] == newest
+
+
 @pytest.mark.parametrize("version", ["zzz", "", "conversion_prediction-0; DROP TABLE worker.models"])
 @pytest.mark.usefixtures("company")
 def test_a_version_that_is_none_is_refused(worker_url, version):

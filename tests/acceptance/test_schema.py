@@ -1,5 +1,6 @@
 """The schema on real servers: from nothing, twice, beside what a user already has, and with the rights it gives."""
 
+import hashlib
 import shutil
 import subprocess
 import uuid
@@ -14,6 +15,7 @@ from psycopg.types.json import Jsonb
 from worker.database.catalogue import read_catalogue
 from worker.database.migrations import migrate, schema_files
 from worker.database.pool import open_pool
+from worker.database.queries import query
 from worker.errors import DatabaseShapeError
 
 PSQL = POSTGRESQL_15 / "psql" if POSTGRESQL_15.is_dir() else Path(shutil.which("psql") or "")
@@ -180,6 +182,22 @@ def test_growth_brain_is_the_seeds_to_the_letter(database_url, empty_database_ur
         "growth_brain_foreign_events",
         "growth_worker_writes",
     }
+
+
+def test_what_the_application_records_never_fails_for_an_index_of_ours(empty_database_url, connect):
+    """Neither its rows that are there when the schema comes, nor those that it writes later, however long an id is."""
+    conn = connect(empty_database_url)
+    migrate_url(empty_database_url)
+    conn.execute("DROP INDEX growth_brain_foreign_events")
+    long_id = "".join(hashlib.sha256(bytes([number])).hexdigest() for number in range(100))  # does not compress
+    record = "INSERT INTO growth_brain (event_type, learning_snapshot) VALUES ('conversion', %s)"
+    conn.execute(record, [Jsonb({"lead_id": long_id})])
+    migrate_url(empty_database_url)
+    conn.execute(record, [Jsonb({"lead_id": long_id, "conversion_value": 5})])
+    wanted = {"lead_ids": [long_id, "another"]}
+    assert len(conn.execute(query("read_foreign_events_of_leads"), wanted).fetchall()) == 2
+    wanted = {"lead_ids": [long_id[:-1]]}
+    assert conn.execute(query("read_foreign_events_of_leads"), wanted).fetchall() == []
 
 
 def test_nowhere_is_there_a_conversion_value(database_url, connect):

@@ -117,6 +117,21 @@ def test_cut_offs_whose_days_are_not_over_are_left_out():
     assert max(map(len, str(found).splitlines())) <= 80
 
 
+def test_where_no_cut_offs_days_are_over_the_document_says_so():
+    document = run_backtest(arranged(*rows_and_actions(), 2), [days_before(3)], NOW).as_json()
+    assert (document["cut_offs"], document["pending"]) == ([], [days_before(3).isoformat()])
+    assert (document["all"]["leads"], document["all"]["actual"], document["all"]["log_loss"]) == (0, 0, None)
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+
+
+def test_the_thirty_days_are_of_24_hours_also_when_clocks_go_forward():
+    zone = ZoneInfo("America/Toronto")
+    cut, end = datetime(2025, 3, 1, tzinfo=zone), datetime(2025, 3, 31, tzinfo=zone)  # 719 hours apart
+    leads = arranged(*rows_and_actions(), 2)
+    assert run_backtest(leads, [cut], end).pending == (cut,)
+    assert run_backtest(leads, [cut], end + timedelta(hours=1)).pending == ()
+
+
 def test_without_a_lead_there_are_no_figures():
     found = run_backtest(arranged([]), [CUT], NOW)
     assert json.loads(json.dumps(found.as_json(), allow_nan=False))["all"]["brier"] is None

@@ -35,7 +35,8 @@ def read_back(finding, as_of, version):
         claim.get("low"), claim.get("high"), check["p"], s.get("expected_conversions"), interval.get("low"),
         interval.get("high"), cohort.get("size"),
     )  # fmt: skip
-    return PastClaim.read(row["client_id"], row["event_type"], finding.created_at or as_of, (*texts, *numbers))
+    text = json.dumps([*texts, *numbers])
+    return PastClaim.read(row["client_id"], row["event_type"], finding.created_at or as_of, text)
 
 
 def claims_of(name, leads, as_of):

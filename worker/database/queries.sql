@@ -186,7 +186,10 @@ SELECT g.client_id::text AS client_id, g.event_type, g.learning_snapshot ->> 'pe
     g.learning_snapshot ->> 'claim_key' AS claim_key, g.learning_snapshot ->> 'last_seen' AS last_seen,
     g.created_at AS as_of,
     g.learning_snapshot -> 'claim' ->> 'probability' AS probability, g.learning_snapshot -> 'effect' ->> 'z' AS z,
-    g.learning_snapshot -> 'carried_from' AS carried_from
+    -- as texts: a number may have more digits than Python reads
+    jsonb_build_object('probability', g.learning_snapshot -> 'carried_from' ->> 'probability',
+        'z', g.learning_snapshot -> 'carried_from' ->> 'z',
+        'as_of', g.learning_snapshot -> 'carried_from' ->> 'as_of') AS carried_from
 FROM growth_brain AS g
 WHERE g.event_type = 'pattern_detected' AND g.created_at >= %(since)s AND isfinite(g.created_at)
     AND g.learning_snapshot ->> 'period_key' IS NOT NULL AND g.learning_snapshot ->> 'last_seen' IS NOT NULL
@@ -226,6 +229,8 @@ SELECT g.event_type, g.client_id::text AS client_id, g.learning_snapshot ->> 'le
     left(g.learning_snapshot ->> 'conversion_value', 40) AS conversion_value
 FROM growth_brain AS g
 WHERE g.event_type IN ('conversion', 'reversion') AND g.learning_snapshot ->> 'period_key' IS NULL
+    AND left(g.learning_snapshot ->> 'lead_id', 100) = ANY (
+        ARRAY(SELECT left(l.id, 100) FROM unnest(%(lead_ids)s::text[]) AS l (id)))
     AND g.learning_snapshot ->> 'lead_id' = ANY (%(lead_ids)s::text[])
     AND g.created_at BETWEEN '2000-01-01' AND '9999-01-01'
 
@@ -267,24 +272,24 @@ WHERE age(own.number) <= (SELECT age(%(oldest)s::xid))
 
 -- name: read_changed_leads
 -- The clients of leads written since. Looks at every row's header and at nothing else of it: the number of the
--- transaction that wrote it is in no index.
+-- transaction that wrote it is in no index. Of rows older than two thousand million transactions age() is negative.
 SELECT l.client_id::text FROM lead_memory AS l
-WHERE age(l.xmin) <= (SELECT age(%(horizon)s::xid)) LIMIT %(most)s
+WHERE age(l.xmin) BETWEEN 0 AND (SELECT age(%(horizon)s::xid)) LIMIT %(most)s
 
 -- name: read_changed_actions
 -- The leads of actions written since, in the same way.
 SELECT a.lead_id::text FROM lead_actions AS a
-WHERE age(a.xmin) <= (SELECT age(%(horizon)s::xid)) LIMIT %(most)s
+WHERE age(a.xmin) BETWEEN 0 AND (SELECT age(%(horizon)s::xid)) LIMIT %(most)s
 
 -- name: read_changed_clients
 -- The clients written since, in the same way.
-SELECT c.client_id::text FROM clients AS c WHERE age(c.xmin) <= (SELECT age(%(horizon)s::xid))
+SELECT c.client_id::text FROM clients AS c WHERE age(c.xmin) BETWEEN 0 AND (SELECT age(%(horizon)s::xid))
 
 -- name: read_changed_events
 -- The leads whose conversions or reversions the application recorded since. Served by growth_brain_foreign_events.
 SELECT g.learning_snapshot ->> 'lead_id' FROM growth_brain AS g
 WHERE g.event_type IN ('conversion', 'reversion') AND g.learning_snapshot ->> 'period_key' IS NULL
-    AND age(g.xmin) <= (SELECT age(%(horizon)s::xid)) LIMIT %(most)s
+    AND age(g.xmin) BETWEEN 0 AND (SELECT age(%(horizon)s::xid)) LIMIT %(most)s
 
 -- name: read_clients_of_leads
 -- What some leads carry as their client. Served by the primary key of lead_memory.
@@ -428,7 +433,7 @@ WITH RECURSIVE kinds AS (
     CROSS JOIN LATERAL (
         SELECT g.created_at FROM growth_brain AS g
         WHERE g.client_id IS NULL AND g.event_type = k.event_type AND g.created_at < %(as_of)s
-            AND g.created_at <= %(as_of)s - k.matures AND isfinite(g.created_at)
+            AND g.created_at <= %(as_of)s - k.matures AND g.created_at >= '2000-01-01'
             AND g.learning_snapshot ->> 'period_key' IS NOT NULL
         ORDER BY g.created_at DESC LIMIT 1) AS newest
     UNION ALL
@@ -437,7 +442,7 @@ WITH RECURSIVE kinds AS (
     CROSS JOIN LATERAL (
         SELECT g.created_at FROM growth_brain AS g
         WHERE g.client_id IS NULL AND g.event_type = i.event_type AND g.created_at <= i.created_at - i.apart
-            AND isfinite(g.created_at) AND g.learning_snapshot ->> 'period_key' IS NOT NULL
+            AND g.created_at >= '2000-01-01' AND g.learning_snapshot ->> 'period_key' IS NOT NULL
         ORDER BY g.created_at DESC LIMIT 1) AS earlier
     WHERE i.number < i.most
 )
@@ -454,8 +459,8 @@ ORDER BY event_type, created_at
 
 -- name: read_claims
 -- The claims of those instants, and every row of the event types whose rows are claims of their own since an instant;
--- each as one small JSON array. The instants are given twice, for an index finds them only by themselves. Served by
--- idx_growth_brain_created_at and idx_growth_brain_event_type.
+-- each as the text of one small JSON array. The instants are given twice, for an index finds them only by themselves.
+-- Served by idx_growth_brain_created_at and idx_growth_brain_event_type.
 WITH rows AS (
     SELECT g.client_id, g.event_type, g.created_at, g.learning_snapshot FROM growth_brain AS g
     WHERE g.created_at = ANY (%(instants)s::timestamptz[])
@@ -472,7 +477,7 @@ SELECT r.client_id::text, r.event_type, r.created_at,
     jsonb_build_array(s.claim_key, s.model_version, s.lead_id, s."check" -> 'class', s.cohort -> 'hash',
         s.n, s.n_previous, s.claim -> 'probability', s.claim -> 'uncalibrated', s.claim -> 'low',
         s.claim -> 'high', s."check" -> 'p', s.expected_conversions, s.interval -> 'low', s.interval -> 'high',
-        s.cohort -> 'size')
+        s.cohort -> 'size')::text
 FROM rows AS r
 CROSS JOIN LATERAL jsonb_to_record(
     CASE jsonb_typeof(r.learning_snapshot) WHEN 'object' THEN r.learning_snapshot ELSE '{{}}' END

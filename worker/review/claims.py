@@ -1,11 +1,12 @@
 """A claim on record, as light as deciding and scoring it allows, and which of them are looked at."""
 
-from collections.abc import Sequence
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 YEAR = 360  # days that are looked back on, beside those that a claim takes to mature
+MOST = 1e9  # leads or conversions; what is more was not written by this worker, and its square might be no number
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,9 @@ class PastClaim:
     cohort_hash: str | None
 
     @classmethod
-    def read(cls, client_id: str | None, event_type: str, as_of: datetime, values: Sequence[Any]) -> "PastClaim":
-        """Make it of a row; a text that is none, and a number that is none, becomes None."""
+    def read(cls, client_id: str | None, event_type: str, as_of: datetime, text: str) -> "PastClaim":
+        """Make it of a row, its values as a JSON array; what is no text, or number, where one belongs becomes None."""
+        values = json.loads(text, parse_int=float)  # a whole number may have more digits than int() reads
         claim_key, version, lead_id, states, digest = (v if isinstance(v, str) else None for v in values[:5])
         n, n_previous, p, raw, low, high, check_p, expected, below, above, size = map(_number, values[5:])
         return cls(
@@ -95,7 +97,7 @@ class PastClaim:
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if isinstance(value, float) and abs(value) <= MOST else None
 
 
 def _probability(value: float | None) -> float | None:
