@@ -272,24 +272,25 @@ WHERE age(own.number) <= (SELECT age(%(oldest)s::xid))
 
 -- name: read_changed_leads
 -- The clients of leads written since. Looks at every row's header and at nothing else of it: the number of the
--- transaction that wrote it is in no index. Of rows older than two thousand million transactions age() is negative.
+-- transaction that wrote it is in no index. Of rows older than two thousand million transactions age() is negative; that
+-- is asked second, since hardly a row comes so far.
 SELECT l.client_id::text FROM lead_memory AS l
-WHERE age(l.xmin) BETWEEN 0 AND (SELECT age(%(horizon)s::xid)) LIMIT %(most)s
+WHERE age(l.xmin) <= (SELECT age(%(horizon)s::xid)) AND age(l.xmin) >= 0 LIMIT %(most)s
 
 -- name: read_changed_actions
 -- The leads of actions written since, in the same way.
 SELECT a.lead_id::text FROM lead_actions AS a
-WHERE age(a.xmin) BETWEEN 0 AND (SELECT age(%(horizon)s::xid)) LIMIT %(most)s
+WHERE age(a.xmin) <= (SELECT age(%(horizon)s::xid)) AND age(a.xmin) >= 0 LIMIT %(most)s
 
 -- name: read_changed_clients
 -- The clients written since, in the same way.
-SELECT c.client_id::text FROM clients AS c WHERE age(c.xmin) BETWEEN 0 AND (SELECT age(%(horizon)s::xid))
+SELECT c.client_id::text FROM clients AS c WHERE age(c.xmin) <= (SELECT age(%(horizon)s::xid)) AND age(c.xmin) >= 0
 
 -- name: read_changed_events
 -- The leads whose conversions or reversions the application recorded since. Served by growth_brain_foreign_events.
 SELECT g.learning_snapshot ->> 'lead_id' FROM growth_brain AS g
 WHERE g.event_type IN ('conversion', 'reversion') AND g.learning_snapshot ->> 'period_key' IS NULL
-    AND age(g.xmin) BETWEEN 0 AND (SELECT age(%(horizon)s::xid)) LIMIT %(most)s
+    AND age(g.xmin) <= (SELECT age(%(horizon)s::xid)) AND age(g.xmin) >= 0 LIMIT %(most)s
 
 -- name: read_clients_of_leads
 -- What some leads carry as their client. Served by the primary key of lead_memory.
