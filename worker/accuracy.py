@@ -19,17 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from worker.database.catalogue import read_catalogue
-from worker.database.inspection import ensure_ready, ensure_rows_visible
+from worker.database.inspection import require_ready
 from worker.database.pool import Database
-from worker.errors import ConfigurationError
-from worker.growth_brain import read_claims
 from worker.jobs import accuracy_review, load_job
 from worker.jobs.finding import HalfChecks, Json
 from worker.jobs.windows import local_day
 from worker.leads import UNDATED, Leads, from_microseconds
-from worker.reading import read_leads, read_since
-from worker.registry import read_models
+from worker.reading import ensure_clients_known, read_leads, read_since
+from worker.registry import read_claims_with_models
 from worker.review.report import Review, review_of
 from worker.review.resolvers import resolve_claims
 from worker.statistics import BoolArray, FloatArray, IntArray
@@ -125,9 +122,7 @@ def review(database: Database, as_of: datetime, *, clients: frozenset[str] = fro
     Raises DatabaseShapeError when the database is not as needed, ConfigurationError for a client that there is not.
     """
     leads = _read_all_leads(database, clients)
-    claims = database.retrying(lambda conn: read_claims(conn, as_of), read_only=True)
-    versions = sorted({claim.model_version for claim in claims if claim.model_version})
-    models = database.retrying(lambda conn: read_models(conn, versions), read_only=True)
+    claims, models = read_claims_with_models(database, as_of)
     past = resolve_claims(leads, claims, models, as_of)
     return review_of(past, accuracy_review.fit(leads, as_of, past=past), tuple(sorted(clients)))
 
@@ -153,13 +148,9 @@ def replicate(
 
 def _read_all_leads(database: Database, clients: frozenset[str]) -> Leads:
     """Read every lead, once the database is known to be as needed and the clients asked for are known to be there."""
-    catalogue = database.retrying(read_catalogue, read_only=True)
-    ensure_ready(catalogue)
-    database.retrying(lambda conn: ensure_rows_visible(catalogue, conn), read_only=True)
+    catalogue = require_ready(database)
     leads, _ = database.retrying(lambda conn: read_leads(conn, catalogue, None), read_only=True)
-    strangers = sorted(clients.difference(i for i in leads.clients.ids if i is not None))
-    if strangers:
-        raise ConfigurationError([f"no client has the client_id {client_id}" for client_id in strangers])
+    ensure_clients_known(leads, clients)
     return leads
 
 

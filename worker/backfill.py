@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from worker.database.catalogue import read_catalogue
-from worker.database.inspection import ensure_ready, ensure_rows_visible
+from worker.database.inspection import require_ready
 from worker.database.pool import Database
-from worker.jobs import load_job
+from worker.jobs import longest_look_back
 from worker.jobs.finding import Json
 from worker.reading import read_leads, read_since
 from worker.runner import History, JobSummary, Outlets, Request, run_jobs
@@ -80,21 +79,15 @@ def run_backfill(
     A day rests on what the days before it left: models, patterns, claims. So a run that another process holds is waited
     for, until the lease of a dead one is over and some seconds more; if it is held even then, this is the last day.
     """
-    catalogue = database.retrying(read_catalogue, read_only=True)
-    ensure_ready(catalogue)
-    database.retrying(lambda conn: ensure_rows_visible(catalogue, conn), read_only=True)
+    catalogue = require_ready(database)
     tallies.extend(JobTally(job) for job in jobs)
     by_job = {tally.job: tally for tally in tallies}
-    look_backs = [load_job(job).LOOK_BACK_DAYS for job in jobs]
-    longest = None if None in look_backs else max(days for days in look_backs if days is not None)
-    since = read_since(instants[0], longest)
-    history: History | None = None
+    since = read_since(instants[0], longest_look_back(jobs))
+    leads, report = database.retrying(lambda conn: read_leads(conn, catalogue, since), read_only=True)
+    history = History(leads, report.passed_over())
     patience = settings.lease_seconds + LEASE_MARGIN_SECONDS
     for done, as_of in enumerate(instants):
         request = Request(jobs=tuple(jobs), as_of=as_of, if_due=True, wait_seconds=patience, backfill=True)
-        if history is None:
-            leads, report = database.retrying(lambda conn: read_leads(conn, catalogue, since), read_only=True)
-            history = History(leads, report.passed_over())
         outlets = Outlets(summary=lambda summary: by_job[summary.job].count(summary))
         summaries = run_jobs(database, settings, request, outlets, history)
         progress("backfill", done + 1, len(instants))

@@ -17,6 +17,7 @@ from psycopg.pq import Format
 
 from worker.database.catalogue import Catalogue
 from worker.database.queries import query
+from worker.errors import ConfigurationError
 from worker.leads import DAY, FIRST_LEAD, UNDATED, Actions, Clients, Leads, Observations, to_microseconds
 from worker.statistics import IntArray
 from worker.vocabulary import (
@@ -573,6 +574,13 @@ def _parse_stamp(stamp: Any) -> int | None:
     except (ValueError, OverflowError):
         return None
     return instant if instant >= FIRST_LEAD else None
+
+
+def ensure_clients_known(leads: Leads, wanted: Collection[str]) -> None:
+    """Raise ConfigurationError where clients were asked for that there are not."""
+    strangers = sorted(set(wanted).difference(i for i in leads.clients.ids if i is not None))
+    if strangers:
+        raise ConfigurationError([f"no client has the client_id {client_id}" for client_id in strangers])
 
 
 def read_since(as_of: datetime, days: int | None) -> datetime | None:

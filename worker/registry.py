@@ -25,10 +25,11 @@ from worker import __version__
 from worker.database.pool import Database
 from worker.database.queries import query
 from worker.errors import ConfigurationError
-from worker.growth_brain import model_version, plain_json
+from worker.growth_brain import model_version, plain_json, read_claims
 from worker.jobs.finding import Json
 from worker.leads import WINDOW_DAYS, Leads
 from worker.logs import get_logger
+from worker.review.claims import PastClaim
 
 SCORED_BY = ("brier", "log_loss")  # lower is better
 SAME_DAY = timedelta(days=1)  # a model that old when the window begins stands for one fitted at that instant
@@ -133,6 +134,13 @@ def read_in_force(conn: Connection[Any], job: str, before: datetime) -> InForce 
 def read_models(conn: Connection[Any], versions: list[str]) -> dict[str, dict[str, Json]]:
     """Read stored models: version -> parameters; versions that are not there are left out."""
     return dict(conn.execute(query("read_models"), {"versions": versions}).fetchall())
+
+
+def read_claims_with_models(database: Database, as_of: datetime) -> tuple[list[PastClaim], dict[str, dict[str, Json]]]:
+    """Read the claims on record as of an instant, and the models that made them by version."""
+    claims = database.retrying(lambda conn: read_claims(conn, as_of), read_only=True)
+    versions = sorted({claim.model_version for claim in claims if claim.model_version})
+    return claims, database.retrying(lambda conn: read_models(conn, versions), read_only=True)
 
 
 def read_last_model(conn: Connection[Any], job: str, before: datetime) -> tuple[str, dict[str, Json]] | None:

@@ -394,8 +394,7 @@ def backtest(*, first: str, last: str, every: str, leads_file: Path | None, as_j
     now = datetime.now(tz=settings.timezone)
     begin, end = (_cut_off(text, settings.timezone, now) for text in (first, last))
     from worker.backtest import cut_offs_between, run_backtest  # noqa: PLC0415 - numpy comes with it
-    from worker.database.catalogue import read_catalogue  # noqa: PLC0415
-    from worker.database.inspection import ensure_ready, ensure_rows_visible  # noqa: PLC0415
+    from worker.database.inspection import require_ready  # noqa: PLC0415
     from worker.database.pool import open_pool  # noqa: PLC0415
     from worker.progress import progress_bar  # noqa: PLC0415
     from worker.reading import read_leads  # noqa: PLC0415
@@ -405,9 +404,7 @@ def backtest(*, first: str, last: str, every: str, leads_file: Path | None, as_j
     except ValueError as exc:
         raise click.UsageError(str(exc)) from exc
     with open_pool(settings) as database, progress_bar() as progress:
-        catalogue = database.retrying(read_catalogue, read_only=True)
-        ensure_ready(catalogue)
-        database.retrying(lambda conn: ensure_rows_visible(catalogue, conn), read_only=True)
+        catalogue = require_ready(database)
         leads, _ = database.retrying(lambda conn: read_leads(conn, catalogue, None), read_only=True)
         found = run_backtest(leads, cut_offs, now, progress)
     if leads_file is not None:

@@ -6,16 +6,16 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import psycopg
 from psycopg import Connection
 
-from worker.database.catalogue import Catalogue, read_catalogue
-from worker.database.inspection import ensure_ready, ensure_rows_visible
+from worker.database.catalogue import Catalogue
+from worker.database.inspection import require_ready
 from worker.database.pool import Database
-from worker.errors import ConfigurationError, DatabaseShapeError, RunHeldError, WorkerError
+from worker.errors import DatabaseShapeError, RunHeldError, WorkerError
 from worker.growth_brain import (
     NAMED,
     Snapshot,
@@ -23,21 +23,28 @@ from worker.growth_brain import (
     delete_withdrawn,
     make_snapshot,
     model_version,
-    read_claims,
     read_known_events,
     read_past,
     withdraw_events,
     write_snapshots,
 )
 from worker.heartbeat import heartbeat
-from worker.jobs import Job, LearnsFromPast, ReviewsClaims, load_job
+from worker.jobs import Job, LearnsFromPast, ReviewsClaims, load_job, longest_look_back
 from worker.jobs.finding import Finding, Json
 from worker.jobs.windows import local_day
 from worker.leads import Leads
 from worker.ledger import Lease, claim_run, finish_run, read_last_period, read_run, renew_lease
 from worker.logs import get_logger
-from worker.reading import ReadingReport, read_lead_names, read_leads, read_since
-from worker.registry import Choice, ScoredJob, choose_model, read_last_model, read_models, store_choice, store_model
+from worker.reading import ReadingReport, ensure_clients_known, read_lead_names, read_leads, read_since
+from worker.registry import (
+    Choice,
+    ScoredJob,
+    choose_model,
+    read_claims_with_models,
+    read_last_model,
+    store_choice,
+    store_model,
+)
 from worker.settings import Settings
 from worker.statistics import BoolArray
 from worker.vocabulary import fold
@@ -126,9 +133,7 @@ def run_jobs(
     Raises DatabaseShapeError before anything is written when the database is not as needed; a job that fails is
     reported in its summary, and the next ones run.
     """
-    catalogue = database.retrying(read_catalogue, read_only=True)
-    ensure_ready(catalogue)
-    database.retrying(lambda conn: ensure_rows_visible(catalogue, conn), read_only=True)
+    catalogue = require_ready(database)
     reading = _Reading(database, catalogue, request, history)
     return [
         _run_job(database, settings, request, outlets, catalogue=catalogue, reading=reading, name=name)
@@ -142,13 +147,10 @@ class _Reading:
     def __init__(self, database: Database, catalogue: Catalogue, request: Request, history: History | None) -> None:
         self._database, self._catalogue, self._as_of = database, catalogue, request.as_of
         self._wanted, self._rests_on = request.clients, _rests_on(database.settings, request)
-        look_backs = [load_job(name).LOOK_BACK_DAYS for name in request.jobs]
-        self._days = None if None in look_backs else max(days for days in look_backs if days is not None)
+        self._days = longest_look_back(request.jobs)
         self._whole = None if history is None else history.leads
         self._parts: dict[int | None, Leads] = {}
         self.passed_over = {} if history is None else history.passed_over
-        self._cut_to: int | Literal["more"] | None = self._days if history is None else "more"
-
         self.horizon: Horizon | None = None  # what the reading may have missed; None: unknown
 
     def leads(self, days: int | None) -> Leads:
@@ -162,13 +164,11 @@ class _Reading:
 
             self._whole, report = self._database.retrying(read, read_only=True)
             self.passed_over = report.passed_over()
-            strangers = sorted(self._wanted.difference(i for i in self._whole.clients.ids if i is not None))
-            if strangers:
-                raise ConfigurationError([f"no client has the client_id {client_id}" for client_id in strangers])
+            ensure_clients_known(self._whole, self._wanted)
             get_logger().info("leads.read", leads=report.leads, **self.passed_over)
         if days not in self._parts:
             since = read_since(self._as_of, days)
-            self._parts[days] = self._whole if days == self._cut_to else self._whole.in_contact_since(since)
+            self._parts[days] = self._whole.in_contact_since(since)
         return self._parts[days]
 
 
@@ -313,7 +313,6 @@ class _Work:
     past: list[dict[str, Any]] = field(default_factory=list)
     resolved: Any = None  # of a job that reviews claims: what became of them
     on_record: list[Finding] = field(default_factory=list)  # of the shard at hand: events the application recorded
-
     told: list[Finding] = field(default_factory=list)  # likewise: the others, whether they are written already or not
     known: int = 0  # likewise: how many of those are
     mark: Watermark | None = None  # up to where everything is seen once this run is done
@@ -390,9 +389,7 @@ class _Work:
 
     def _resolve(self, leads: Leads) -> Any:
         """Let the job decide the claims on record by what the leads tell since."""
-        claims = self.database.retrying(lambda conn: read_claims(conn, self.request.as_of), read_only=True)
-        versions = sorted({claim.model_version for claim in claims if claim.model_version})
-        models = self.database.retrying(lambda conn: read_models(conn, versions), read_only=True)
+        claims, models = read_claims_with_models(self.database, self.request.as_of)
         return cast("ReviewsClaims", self.job).resolve(leads, claims, models, self.request.as_of)
 
     def _fit(self, leads: Leads) -> Mapping[str, Json]:

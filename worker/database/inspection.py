@@ -81,6 +81,14 @@ def ensure_rows_visible(catalogue: Catalogue, conn: Connection) -> None:
         raise DatabaseShapeError([f"{failure.message} {failure.fix}".strip() for failure in failures])
 
 
+def require_ready(database: Database) -> Catalogue:
+    """Read what this database has, and stop with DatabaseShapeError where it is not as needed or hides its rows."""
+    catalogue = database.retrying(read_catalogue, read_only=True)
+    ensure_ready(catalogue)
+    database.retrying(lambda conn: ensure_rows_visible(catalogue, conn), read_only=True)
+    return catalogue
+
+
 def find_failures(catalogue: Catalogue) -> list[Inspection]:
     """List what keeps the worker from working, as far as the catalogue tells (it does not see the rows)."""
     server = catalogue.server

@@ -20,7 +20,7 @@ LEARNS_FROM_REVIEW         optional: where true, the model holds what accuracy_r
 evaluate(leads, model, as_of)       optional: held-out scores, by which a fit contends with the model in force
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib import import_module
 from typing import Any, Protocol, cast
@@ -96,3 +96,9 @@ def load_job(name: str) -> Job:
     if name not in JOB_NAMES:
         raise KeyError(name)
     return cast("Job", import_module(f"worker.jobs.{name}"))
+
+
+def longest_look_back(names: Iterable[str]) -> int | None:
+    """Tell how old the last contact of the leads may be that these jobs read together; None: all are read."""
+    look_backs = [load_job(name).LOOK_BACK_DAYS for name in names]
+    return None if None in look_backs else max(days for days in look_backs if days is not None)
