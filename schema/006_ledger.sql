@@ -38,6 +38,8 @@ CREATE TABLE IF NOT EXISTS worker.runs (
     CONSTRAINT runs_running_has_a_lease CHECK (status <> 'running' OR lease_until IS NOT NULL)
 );
 
+ALTER TABLE worker.runs ADD COLUMN IF NOT EXISTS succeeded_at TIMESTAMPTZ;  -- stays while the next attempt runs
+
 -- What a fit learned from all clients together. The version is a digest of the content, so the same model is one row.
 CREATE TABLE IF NOT EXISTS worker.models (
     version      TEXT PRIMARY KEY,

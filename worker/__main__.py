@@ -8,16 +8,19 @@ import click
 
 from worker.errors import WorkerError, tell
 from worker.settings import Settings, warn_about_unknown
+from worker.stopping import Interrupted, Stop, stop_on_signals
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-def daemon() -> int:
+@click.pass_obj
+def daemon(stop: Stop) -> int:
     """Run the daemon: yesterday's analyses from 03:00 local time on, conversion events every 5 minutes.
 
     It is configured by environment variables only, DATABASE_URL first of all. Single runs, checks and the demo are
     commands of `python -m worker.run`; see its --help.
     """
     settings = Settings.from_environment(os.environ)
+    stop.grace_seconds = settings.grace_seconds
     from worker.daemon import run_daemon  # noqa: PLC0415 - wrong settings are told before numpy is loaded
     from worker.logs import configure_logs, get_logger  # noqa: PLC0415
 
@@ -28,17 +31,20 @@ def daemon() -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Start the daemon with the settings of the environment and give its exit code."""
-    try:
-        result = daemon.main(
-            args=None if argv is None else list(argv), prog_name="python -m worker", standalone_mode=False
-        )
-    except click.ClickException as exc:
-        exc.show()
-        return 2
-    except WorkerError as exc:
-        return tell(exc)
-    return result if isinstance(result, int) else 0
+    """Start the daemon with the environment's settings and give its exit code; being asked to stop is no failure."""
+    with stop_on_signals(lambda _number: 0) as stop:
+        try:
+            result = daemon.main(
+                args=None if argv is None else list(argv), prog_name="python -m worker", standalone_mode=False, obj=stop
+            )
+        except (Interrupted, click.exceptions.Abort):  # asked to stop before it had begun
+            return 0
+        except click.ClickException as exc:
+            exc.show()
+            return 2
+        except WorkerError as exc:
+            return tell(exc)
+        return result if isinstance(result, int) else 0
 
 
 if __name__ == "__main__":

@@ -1,72 +1,172 @@
-"""The daemon: a clock that asks once a minute what is due, and runs it until a signal says stop."""
+"""The daemon: a clock asks once a minute what is due, and the main thread runs it until a signal says stop."""
 
+import contextlib
 import signal
 import threading
-from datetime import UTC, datetime, timedelta
-from types import FrameType
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import psycopg
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
-from worker.calendar import Due, find_due
-from worker.database.pool import Database, open_pool
+from worker import __version__
+from worker.calendar import Due, Past, find_due
+from worker.database.inspection import require_ready
+from worker.database.pool import Connection, Database, open_pool
+from worker.endpoint import Pulse, start_endpoint
+from worker.errand import Errand, Tell, send_out
 from worker.errors import DatabaseUnavailableError, WorkerError
-from worker.jobs import JOB_NAMES
-from worker.ledger import read_done
-from worker.logs import get_logger
-from worker.runner import Outlets, Request, run_jobs
+from worker.jobs.windows import local_day
+from worker.logs import describe_error, get_logger
+from worker.metrics import Metrics
+from worker.readiness import Reliability, read_reliability, read_statuses
+from worker.runner import JobSummary
 from worker.settings import Settings
+from worker.status import JobStatus
+from worker.stopping import Interrupted
+from worker.timetable import PRUNE, read_recent, schedules_of
 
 TICK_SECONDS = 60
+AWAY_SECONDS = 300  # without a database; then the process ends, so that whoever restarts it sees that too
 
 
 def run_daemon(settings: Settings) -> int:
-    """Run what is due until SIGTERM or SIGINT; returns the exit code."""
-    stop = threading.Event()
+    """
+    Run what is due until SIGTERM or SIGINT; returns the exit code.
 
-    def ask_to_stop(number: int, _frame: FrameType | None) -> None:
-        get_logger().info("daemon.stopping", signal=signal.Signals(number).name)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask_to_stop)
-    with open_pool(settings) as database:
-        # APScheduler is only the clock, in UTC, where every day has 24 hours: what is due is computed at each tick
-        # from the calendar and the ledger, so a tick that comes late, or never, changes nothing.
-        scheduler = BackgroundScheduler(timezone=UTC)
-        scheduler.add_job(
-            lambda: tick(database, settings, datetime.now(tz=UTC), stop),
-            IntervalTrigger(seconds=TICK_SECONDS, timezone=UTC),
-            next_run_time=datetime.now(tz=UTC),
-            misfire_grace_time=None,
-            coalesce=True,
-            max_instances=1,
-        )
-        scheduler.start()
-        get_logger().info("daemon.started", timezone=str(settings.timezone))
-        try:
-            stop.wait()
-        finally:
-            scheduler.shutdown(wait=True)
-    get_logger().info("daemon.stopped")
-    return 0
-
-
-def tick(database: Database, settings: Settings, now: datetime, stop: threading.Event) -> list[Due]:
-    """Run everything that is due at now, job by job; gives what was due."""
+    Raises ConfigurationError when WORKER_HTTP cannot be listened on, DatabaseUnavailableError and DatabaseShapeError
+    when the database is not there, or not as needed, at start.
+    """
     try:
-        since = (now - timedelta(days=3)).date().isoformat()
-        done = database.retrying(lambda conn: read_done(conn, since), read_only=True)
-        due = find_due(now, settings.timezone, JOB_NAMES, done)
-        for item in due:
-            if stop.is_set():
-                break
-            request = Request(jobs=(item.job,), as_of=item.as_of, if_due=not item.by_interval, wait_seconds=0)
-            run_jobs(database, settings, request, Outlets())
-    except (WorkerError, psycopg.Error) as exc:
-        # The next tick tries again; what was due stays due.
-        event = "daemon.database_away" if isinstance(exc, DatabaseUnavailableError) else "daemon.tick_failed"
-        get_logger().error(event, error=type(exc).__name__, reason=str(exc))
-        return []
-    return due
+        with open_pool(settings) as database:
+            require_ready(database)
+            pulse, metrics = Pulse(), Metrics(schedules_of(settings))
+            database.on_retry = metrics.retry
+            with start_endpoint(settings, database, pulse, metrics), _clock() as rung:
+                get_logger().info("daemon.started", timezone=str(settings.timezone), release=__version__)
+                return _serve(Shift(database, settings, pulse, metrics), rung)
+    except Interrupted as exc:
+        get_logger().info("daemon.stopped", signal=signal.Signals(exc.number).name)
+        return 0
+
+
+@contextlib.contextmanager
+def _clock() -> Iterator[threading.Event]:
+    """
+    Ring once a minute, the first time at once.
+
+    APScheduler is only the clock, in UTC, where every day has 24 hours: what is due is computed at each tick from the
+    calendar and the ledger, so a tick that comes late, or never, changes nothing.
+    """
+    rung = threading.Event()
+    scheduler = BackgroundScheduler(timezone=UTC)
+    scheduler.add_job(
+        rung.set,
+        IntervalTrigger(seconds=TICK_SECONDS, timezone=UTC),
+        next_run_time=datetime.now(tz=UTC),
+        misfire_grace_time=None,
+        coalesce=True,
+        max_instances=1,
+    )
+    scheduler.start()
+    try:
+        yield rung
+    finally:
+        scheduler.shutdown(wait=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """What a tick works with, and whom it tells."""
+
+    database: Database
+    settings: Settings
+    pulse: Pulse
+    metrics: Metrics
+    do: Callable[[Errand, Tell, Callable[[], None]], None] = send_out
+
+
+def _serve(shift: Shift, rung: threading.Event) -> int:
+    """Answer the clock in this, the main thread: here a signal calls off whatever runs."""
+    seen = time.monotonic()
+    while True:
+        rung.wait()
+        rung.clear()
+        try:
+            tick(shift, lambda: datetime.now(tz=UTC))
+            seen = time.monotonic()
+        except DatabaseUnavailableError as exc:
+            away = time.monotonic() - seen
+            get_logger().error("daemon.database_away", reason=str(exc), seconds=round(away))
+            if away > AWAY_SECONDS:
+                return 1
+        except (WorkerError, psycopg.Error) as exc:
+            # The next tick tries again; what was due stays due.
+            get_logger().error("daemon.tick_failed", reason=describe_error(exc))
+        finally:
+            shift.database.rest()
+
+
+def tick(shift: Shift, clock: Callable[[], datetime]) -> list[Due]:
+    """Run everything that is due, and what falls due meanwhile, each at most once; gives what was run."""
+    shift.pulse.beat()
+    database, settings = shift.database, shift.settings
+    ran: list[Due] = []
+    while True:
+        now = clock()
+        known = _known(database, now)
+        tried = {(item.job, local_day(item.as_of)) for item in ran}
+        due = [
+            item
+            for item in find_due(now, settings.timezone, schedules_of(settings), known, settings.catch_up)
+            if (item.job, local_day(item.as_of)) not in tried
+        ]
+        if not due:
+            break
+        group = _together(due)
+        ran += group
+        with shift.pulse.working():
+            statuses = _run(shift, group)
+        if "held" in statuses:  # what comes after rests on it: whoever works on it goes on
+            break
+    _look_back(shift, clock())
+    return ran
+
+
+def _known(database: Database, now: datetime) -> Mapping[tuple[str, str], Past]:
+    return database.retrying(lambda conn: read_recent(conn, now), read_only=True)
+
+
+def _together(due: list[Due]) -> list[Due]:
+    """Take the first job that is due, and those that go with it: the same day's, on one reading of the leads."""
+    first = due[0]
+    if first.by_interval or first.job == PRUNE:
+        return [first]
+    return [item for item in due if not item.by_interval and item.as_of == first.as_of and item.job != PRUNE]
+
+
+def _run(shift: Shift, group: list[Due]) -> set[str]:
+    """Have one group run, and give how its jobs ended."""
+    first = group[0]
+    errand = Errand(tuple(item.job for item in group), first.as_of, not first.by_interval, first.missed)
+    statuses: set[str] = set()
+
+    def tell(summary: JobSummary) -> None:
+        statuses.add(summary.status)
+        shift.metrics.observe(summary)
+
+    shift.do(errand, tell, shift.metrics.retry)
+    return statuses
+
+
+def _look_back(shift: Shift, now: datetime) -> None:
+    """Bring the metrics up to what the ledger says, also of what others ran."""
+
+    def read(conn: Connection) -> tuple[list[JobStatus], list[Reliability]]:
+        return read_statuses(conn, shift.settings, now), read_reliability(conn)
+
+    statuses, reliability = shift.database.retrying(read, read_only=True)
+    shift.metrics.refresh(statuses, reliability)

@@ -9,6 +9,8 @@ from worker.errors import LeaseLostError
 from worker.ledger import Lease, renew_lease
 from worker.logs import get_logger
 
+LAST_BEAT_SECONDS = 1.0
+
 
 @contextmanager
 def heartbeat(database: Database, lease: Lease | None, lease_seconds: int) -> Iterator[None]:
@@ -30,7 +32,8 @@ def heartbeat(database: Database, lease: Lease | None, lease_seconds: int) -> It
         yield
     finally:
         stop.set()
-        thread.join(timeout=lease_seconds)
+        # A beat that waits for the server, or comes too late, harms nothing: it renews only what is still running.
+        thread.join(timeout=LAST_BEAT_SECONDS)
 
 
 def _beat(database: Database, lease: Lease, lease_seconds: int, stop: threading.Event) -> None:

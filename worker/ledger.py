@@ -1,6 +1,7 @@
 """The ledger of runs: who works on which job and period, until when, under which token, and how it ended."""
 
 import os
+import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +10,14 @@ from typing import Any
 
 from psycopg import Connection
 
-from worker.calendar import Done, covers
+from worker.calendar import Past, covers
 from worker.database.queries import query
 from worker.errors import LeaseLostError
-from worker.growth_brain import plain_json
+from worker.growth_brain import Written, plain_json
 from worker.jobs.finding import Json
 from worker.jobs.windows import local_day
+
+_PROCESS = secrets.token_hex(4)  # in a container host and number are those of the process before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,18 @@ class RunState:
 
 
 def holder_name() -> str:
-    """Name this process for whoever looks at the ledger."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Name this process for whoever looks at the ledger, and apart from every other one there was."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_PROCESS}"
 
 
-def claim_run(conn: Connection[Any], job: str, period_key: str, as_of: datetime, lease_seconds: int) -> Lease | None:
-    """Take the run if nobody holds it; None where another process does."""
+def claim_run(
+    conn: Connection[Any], job: str, period_key: str, as_of: datetime, lease_seconds: int, *, again: bool = False
+) -> Lease | None:
+    """
+    Take the run if nobody holds it; None where another process does.
+
+    again : take it also from this very process: the connection was lost while its claim was being committed.
+    """
     row = conn.execute(
         query("claim_run"),
         {
@@ -60,6 +69,7 @@ def claim_run(conn: Connection[Any], job: str, period_key: str, as_of: datetime,
             "holder": holder_name(),
             "as_of": as_of,
             "lease_seconds": lease_seconds,
+            "again": again,
         },
     ).fetchone()
     return None if row is None else Lease(job, period_key, row[0])
@@ -89,7 +99,7 @@ def renew_lease(conn: Connection[Any], lease: Lease, lease_seconds: int) -> None
 def finish_run(
     conn: Connection[Any], lease: Lease, status: str, counts: Mapping[str, Json], error: str | None = None
 ) -> None:
-    """End our run as done, failed or released; LeaseLostError where it is no longer ours."""
+    """End our run as done or failed; LeaseLostError where it is no longer ours. Twice is as good as once."""
     found = conn.execute(
         query("finish_run"),
         {
@@ -103,6 +113,26 @@ def finish_run(
     ).fetchone()
     if found is None:
         raise LeaseLostError(f"another process took over {lease.job} {lease.period_key}")
+
+
+def release_run(conn: Connection[Any], job: str, period_key: str) -> bool:
+    """Give back what this process holds of a run, as if it had not been tried; whether there was anything to give."""
+    parameters = {"job": job, "period_key": period_key, "holder": holder_name()}
+    return conn.execute(query("release_run"), parameters).rowcount > 0
+
+
+def note_shard(conn: Connection[Any], lease: Lease, shard: int, written: Written) -> None:
+    """Note, in the transaction that writes it, that a share of our run is done, and what that did to the table."""
+    counts = {"inserted": written.inserted, "updated": written.updated, "deleted": written.deleted}
+    parameters = {"job": lease.job, "period_key": lease.period_key, "shard": shard, "token": lease.token}
+    conn.execute(query("note_shard"), {**parameters, "counts": plain_json(counts)})
+
+
+def read_shard(conn: Connection[Any], lease: Lease, shard: int) -> Written | None:
+    """Ask what writing a share of our run did; None: it is not done under this token."""
+    parameters = {"job": lease.job, "period_key": lease.period_key, "shard": shard, "token": lease.token}
+    row = conn.execute(query("read_shard"), parameters).fetchone()
+    return None if row is None else Written(**row[0])
 
 
 def read_last_period(conn: Connection[Any], job: str, as_of: datetime) -> str | None:
@@ -121,7 +151,7 @@ def read_last_period(conn: Connection[Any], job: str, as_of: datetime) -> str | 
     return max((period for period in (of_ledger, of_model) if period is not None), default=None)
 
 
-def read_done(conn: Connection[Any], since: str) -> dict[tuple[str, str], Done]:
-    """Read which periods from `since` (a day, as text) on are done: (job, period_key) -> when, and as of when."""
-    rows = conn.execute(query("read_done"), {"since": since}).fetchall()
-    return {(job, period): Done(finished_at, as_of) for job, period, finished_at, as_of in rows}
+def read_periods(conn: Connection[Any], since: str) -> dict[tuple[str, str], Past]:
+    """Read how the periods from `since` (a day, as text) on stand: (job, period_key) -> what is known of it."""
+    rows = conn.execute(query("read_periods"), {"since": since}).fetchall()
+    return {(job, period): Past(*state) for job, period, *state in rows}

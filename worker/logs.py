@@ -19,6 +19,8 @@ from urllib.parse import unquote
 
 import structlog
 
+from worker.errors import WorkerError
+
 MASK = "***"
 LONGEST_TEXT = 20_000  # characters of one value; of a longer one the middle is left out
 DEEPEST = 6  # levels of nesting looked into; a log line has flat keys, deeper is an accident (or a cycle)
@@ -79,24 +81,38 @@ def redact_text(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """
-    Name an error and its causes for a person, without what it may quote.
+    """Name an error and its causes for a person, without what they may quote."""
+    return "; caused by ".join(_describe_one(found) for found in _with_causes(error))
 
-    PostgreSQL's messages repeat the values that it refused, so of its errors only the kind, the code and the place in
-    the schema are told; of the others the text, redacted.
+
+def _describe_one(error: BaseException) -> str:
     """
-    told = []
-    found: BaseException | None = error
-    while found is not None:
-        diag = getattr(found, "diag", None)
-        if diag is None:
-            told.append(f"{type(found).__name__}: {redact_text(str(found))}")
-        else:
-            places = (diag.table_name, diag.column_name, diag.constraint_name)
-            where = " ".join(place for place in places if place)
-            told.append(f"{type(found).__name__} ({diag.sqlstate or 'no code'}{f', {where}' if where else ''})")
-        found = found.__cause__
-    return "; caused by ".join(told)
+    Name one error: its kind and its place.
+
+    PostgreSQL's messages repeat the rows and values that it refused, so of its errors only the code and the place in
+    the schema are told. Python's quote what they stumble on ("could not convert string to float: ..."), so of these
+    only the kind and the line. Our own, and those of the system, are told in full.
+    """
+    kind, diag = type(error).__name__, getattr(error, "diag", None)
+    if diag is not None:
+        places = (diag.table_name, diag.column_name, diag.constraint_name)
+        where = " ".join(place for place in places if place)
+        return f"{kind} ({diag.sqlstate or 'no code'}{f', {where}' if where else ''})"
+    if isinstance(error, WorkerError | OSError):
+        return f"{kind}: {redact_text(str(error))}"
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if f"{os.sep}worker{os.sep}" in frame.filename] or frames
+    return f"{kind} ({os.path.basename(ours[-1].filename)}:{ours[-1].lineno})" if ours else kind  # noqa: PTH119
+
+
+def _with_causes(error: BaseException) -> list[BaseException]:
+    """List an error, what it was raised from or while handling, and so on."""
+    found: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in found:
+        found.append(following)
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+    return found
 
 
 def secrets_of(database_url: str | None) -> tuple[str, ...]:
@@ -131,8 +147,11 @@ class Redaction:
             exc_info = sys.exc_info()
         exception = exc_info[1] if isinstance(exc_info, tuple) else exc_info
         if isinstance(exception, BaseException):
-            # Never the values of local variables, which a prettier traceback would show.
-            event_dict["exception"] = "".join(traceback.format_exception(exception)).rstrip()
+            # Never the values of local variables, which a prettier traceback would show, nor what the error quotes.
+            event_dict["exception"] = "\nwhich came of:\n".join(
+                f"{''.join(traceback.format_tb(found.__traceback__))}{_describe_one(found)}"
+                for found in _with_causes(exception)
+            )
         return event_dict
 
     def _value(self, value: Any, key: str, depth: int) -> Any:
@@ -154,7 +173,7 @@ class Redaction:
         if isinstance(value, Real):
             return float(value) if math.isfinite(value) else str(value)  # JSON has no NaN
         if isinstance(value, BaseException):
-            return redact_text(f"{type(value).__name__}: {value}", self._secrets)
+            return redact_text(describe_error(value), self._secrets)
         return redact_text(str(value), self._secrets)
 
 

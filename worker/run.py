@@ -8,20 +8,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import click
 
 from worker import __version__
-from worker.errors import WorkerError, tell
+from worker.errors import DatabaseUnavailableError, WorkerError, tell
 from worker.settings import Settings, warn_about_unknown
+from worker.stopping import Interrupted, Stop, stop_on_signals
 
 JOBS_COMMAND = "jobs"
 EARLIEST_YEAR = 2000  # the reader takes no older stamp for a date
 ALL = "all"
+DAYS_BY_NAME = {"today": 0, "yesterday": 1}  # how many days ago; for crontabs, which have no date that works everywhere
 WORLDS = (  # worker.simulate.CHANGE_KINDS, without importing numpy for every --help
     "still", "mostly_still", "small", "sparse", "shifted", "heavy_tails", "common_shock", "bursts", "duplicates"
 )  # fmt: skip
@@ -40,23 +41,6 @@ Every option can be given as an environment variable, WORKER_ and its name: WORK
 \b
 Exit codes: 0 done, or nothing to do; 1 something failed, what is done is kept; 2 usage or configuration;
 3 the database is not as needed; 128 + signal when interrupted."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """
-    A signal asked us to stop; not an Exception, so that no handler for errors swallows it.
-
-    A KeyboardInterrupt, because then psycopg cancels the statement that the server is at: one that waits for a lock
-    would otherwise go on holding our run's row in the ledger, and the run could not be given back.
-    """
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        super().__init__(number)
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    raise Interrupted(number)
 
 
 class _Commands(click.Group):
@@ -115,6 +99,9 @@ def _settings(*, quiet: bool = False) -> Settings:
     from worker.logs import configure_logs, get_logger  # noqa: PLC0415 - `--help` needs no logs
 
     configure_logs(settings.log_level, log_format=settings.log_format, database_url=settings.database_url)
+    stop = click.get_current_context().find_object(Stop)
+    if stop is not None:
+        stop.grace_seconds = settings.grace_seconds
     for warning in warn_about_unknown(os.environ):
         get_logger().warning("settings.unknown", hint=warning)
     return settings
@@ -128,6 +115,10 @@ def _job_names(names: Sequence[str]) -> tuple[str, ...]:
     if unknown:
         import difflib  # noqa: PLC0415
 
+        if unknown[0] in cli.commands:
+            raise click.UsageError(
+                f"{unknown[0]} is a command of its own, and does not go together with jobs. See --help."
+            )
         known = [*JOB_NAMES, ALL, *(name for name in cli.commands if name != JOBS_COMMAND)]
         near = difflib.get_close_matches(unknown[0], known, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -144,7 +135,7 @@ def parse_as_of(text: str | None, zone: ZoneInfo, now: datetime) -> datetime:
     here = now.astimezone(zone)
     if text is None:
         return here
-    day = _date(text)
+    day = _date(text, here)
     try:
         if day is not None:
             if day.year < EARLIEST_YEAR:
@@ -166,7 +157,10 @@ def parse_as_of(text: str | None, zone: ZoneInfo, now: datetime) -> datetime:
     return instant
 
 
-def _date(text: str) -> date | None:
+def _date(text: str, here: datetime) -> date | None:
+    """Read a date, which yesterday and today are too; None for anything else."""
+    if text in DAYS_BY_NAME:
+        return here.date() - timedelta(days=DAYS_BY_NAME[text])
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -185,7 +179,8 @@ def _client_ids(values: Sequence[str]) -> frozenset[str]:
 
 @cli.command(JOBS_COMMAND, cls=_Jobs, hidden=True, epilog=EPILOG)
 @click.argument("names", nargs=-1, required=True, metavar="JOB... | all")
-@click.option("--as-of", envvar="WORKER_AS_OF", show_envvar=True, help="Look back from this date or instant [now].")
+@click.option("--as-of", envvar="WORKER_AS_OF", show_envvar=True,
+              help="Look back from this date (also: yesterday, today) or instant [now].")  # fmt: skip
 @click.option(
     "--client", "client", multiple=True, envvar="WORKER_CLIENT", show_envvar=True,
     help="Write only this client's snapshots; repeatable, or a comma list.",
@@ -301,15 +296,21 @@ def migrate() -> int:
 def check(as_json: bool) -> int:
     """Say whether this database is as needed, and how to mend what is not."""
     settings = _settings()
+    from worker.database.address import explain_refusal  # noqa: PLC0415
     from worker.database.inspection import inspect  # noqa: PLC0415
     from worker.database.pool import open_pool  # noqa: PLC0415
 
-    with open_pool(settings) as database:
-        found = inspect(database, settings)
-    failures = [item for item in found if item.status == "failure"]
+    try:
+        with open_pool(settings) as database:
+            found = inspect(database, settings)
+    except DatabaseUnavailableError:
+        for hint in explain_refusal(settings.database_url or ""):
+            click.echo(hint, err=True)
+        raise
+    worst = next((status for status in ("failure", "warning") if any(item.status == status for item in found)), "ok")
     if as_json:
         items = [{"name": item.name, "status": item.status, "message": item.message, "fix": item.fix} for item in found]
-        click.echo(json.dumps({"status": "failure" if failures else "ok", "checks": items}, ensure_ascii=False))
+        click.echo(json.dumps({"status": worst, "checks": items}, ensure_ascii=False))
     else:
         marks = {"ok": click.style("ok      ", fg="green"), "warning": click.style("warning ", fg="yellow"),
                  "failure": click.style("FAILURE ", fg="red", bold=True)}  # fmt: skip
@@ -317,7 +318,7 @@ def check(as_json: bool) -> int:
             click.echo(f"{marks[item.status]} {item.message}")
             if item.fix and item.status != "ok":
                 click.echo(f"         -> {item.fix}")
-    return 3 if failures else 0
+    return 3 if worst == "failure" else 0
 
 
 @cli.command()
@@ -415,8 +416,8 @@ def backtest(*, first: str, last: str, every: str, leads_file: Path | None, as_j
 
 def _cut_off(text: str, zone: ZoneInfo, now: datetime) -> datetime:
     """Read an end of the backtest: a date is its first instant, so that cut-offs fall between two days."""
-    day = _date(text)
-    instant = parse_as_of(text if day is None else f"{text}T00:00:00", zone, now)
+    day = _date(text, now.astimezone(zone))
+    instant = parse_as_of(text if day is None else f"{day}T00:00:00", zone, now)
     return instant.astimezone(zone)
 
 
@@ -475,7 +476,7 @@ def backfill(names: tuple[str, ...], *, first: str, last: str | None, every: str
 
 def _whole_day(text: str, name: str, zone: ZoneInfo, now: datetime) -> datetime:
     """Read a day that is over, as its first instant."""
-    day = _date(text)
+    day = _date(text, now.astimezone(zone))
     if day is None or day.year < EARLIEST_YEAR:
         raise click.BadParameter(f"{text!r} is no day such as 2026-03-31", param_hint=name)
     if day >= now.astimezone(zone).date():
@@ -485,6 +486,27 @@ def _whole_day(text: str, name: str, zone: ZoneInfo, now: datetime) -> datetime:
 
 def _end_of(day: datetime) -> datetime:
     return datetime.combine(day.date() + timedelta(days=1), time(), tzinfo=day.tzinfo)
+
+
+@cli.command()
+@click.option("--dry-run", is_flag=True, envvar="WORKER_DRY_RUN", show_envvar=True,
+              help="Say how many rows would go, and remove none.")  # fmt: skip
+@click.option("--if-due", is_flag=True, envvar="WORKER_IF_DUE", show_envvar=True,
+              help="Do nothing if it is done today, or held by another process.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, envvar="WORKER_JSON", show_envvar=True,
+              help="Print what was removed as one JSON object.")  # fmt: skip
+def prune(*, dry_run: bool, if_due: bool, as_json: bool) -> int:
+    """Remove old daily snapshots, all but the last of each week and month (WORKER_KEEP_... days)."""
+    settings = _settings()
+    from worker.database.pool import open_pool  # noqa: PLC0415 - numpy comes with these
+    from worker.progress import progress_bar  # noqa: PLC0415
+    from worker.prune import run_prune  # noqa: PLC0415
+
+    now = datetime.now(tz=settings.timezone)
+    with open_pool(settings) as database, progress_bar() as progress:
+        found = run_prune(database, settings, now, dry_run=dry_run, if_due=if_due, progress=progress)
+    click.echo(json.dumps(found.as_json(), ensure_ascii=False) if as_json else str(found))
+    return 1 if found.status == "failed" or (found.status == "held" and not if_due) else 0
 
 
 @cli.command()
@@ -524,6 +546,60 @@ def models(*, version: str | None, limit: int, as_json: bool) -> int:
     return 0
 
 
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, envvar="WORKER_JSON", show_envvar=True,
+              help="Print the jobs as one JSON object.")  # fmt: skip
+def status(as_json: bool) -> int:
+    """Show how every job stands: due, running, late, last success, next; why it failed. Exit 1 if one is late or dead.
+
+    Late is a daily job an hour after its time of day, and a job by interval after three of them (30 minutes at the
+    least) without success. Dead is one that failed so often that it waits for a person.
+    """
+    settings = _settings(quiet=True)
+    from worker.database.inspection import require_ready  # noqa: PLC0415
+    from worker.database.pool import open_pool  # noqa: PLC0415
+    from worker.readiness import read_statuses  # noqa: PLC0415
+    from worker.status_table import as_json as to_json  # noqa: PLC0415
+    from worker.status_table import print_statuses  # noqa: PLC0415
+
+    now = datetime.now(tz=settings.timezone)
+    with open_pool(settings) as database:
+        require_ready(database)
+        found = database.retrying(lambda conn: read_statuses(conn, settings, now), read_only=True)
+    if as_json:
+        click.echo(json.dumps(to_json(found, now), ensure_ascii=False))
+    else:
+        print_statuses(found, now)
+    return 1 if any(item.needs_a_person for item in found) else 0
+
+
+@cli.command()
+@click.option("--ready", is_flag=True, envvar="WORKER_READY", show_envvar=True,
+              help="Ask /readyz (the database answers, nothing is late) instead of /healthz.")  # fmt: skip
+def health(ready: bool) -> int:
+    """Ask the daemon at WORKER_HTTP how it is, for Docker's HEALTHCHECK: exit 0 or 1, and a line.
+
+    Without WORKER_HTTP there is nobody to ask: then it looks for itself whether the database answers and nothing is
+    late.
+    """
+    # Nothing else of the settings: their other mistakes are the daemon's to tell, and this runs twice a minute.
+    address = Settings.from_environment({"WORKER_HTTP": os.environ.get("WORKER_HTTP", "")}).http
+    if address is not None:
+        from worker.health import ask  # noqa: PLC0415
+
+        well, line = ask(address, "/readyz" if ready else "/healthz")
+    else:
+        settings = replace(_settings(quiet=True), database_wait_seconds=3)
+        from worker.database.pool import open_pool  # noqa: PLC0415
+        from worker.readiness import Readiness  # noqa: PLC0415
+
+        with open_pool(settings) as database:
+            verdict = Readiness(database, settings)()
+        well, line = verdict.ready, str(verdict)
+    click.echo(line)
+    return 0 if well else 1
+
+
 def _pair(text: str) -> tuple[str, str]:
     column, equals, name = text.partition("=")
     if not equals or not column.strip() or not name.strip():
@@ -533,15 +609,17 @@ def _pair(text: str) -> tuple[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code; errors become a sentence on stderr."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    with stop_on_signals(lambda number: 128 + number) as stop:
+        return _main(argv, stop)
+
+
+def _main(argv: Sequence[str] | None, stop: Stop) -> int:
     try:
         result = cli.main(args=None if argv is None else list(argv), prog_name="python -m worker.run",
-                          standalone_mode=False)  # fmt: skip
-    except (Interrupted, click.exceptions.Abort) as exc:  # click turns every KeyboardInterrupt into an Abort
-        stop = exc if isinstance(exc, Interrupted) else exc.__cause__
+                          standalone_mode=False, obj=stop)  # fmt: skip
+    except (Interrupted, click.exceptions.Abort):  # click turns every KeyboardInterrupt into an Abort
         click.echo("Interrupted: what was written is kept; run the same command again to go on.", err=True)
-        return 128 + (stop.number if isinstance(stop, Interrupted) else signal.SIGINT)
+        return 128 + (stop.number or signal.SIGINT)
     except click.ClickException as exc:
         exc.show()
         return 2

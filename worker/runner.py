@@ -1,6 +1,7 @@
 """One run of one job: claim, read, fit, then for each shard analyse and write, done. The hall of the house."""
 
 import hashlib
+import itertools
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -33,8 +34,18 @@ from worker.jobs import Job, LearnsFromPast, ReviewsClaims, load_job, longest_lo
 from worker.jobs.finding import Finding, Json
 from worker.jobs.windows import local_day
 from worker.leads import Leads
-from worker.ledger import Lease, claim_run, finish_run, read_last_period, read_run, renew_lease
-from worker.logs import get_logger
+from worker.ledger import (
+    Lease,
+    claim_run,
+    finish_run,
+    note_shard,
+    read_last_period,
+    read_run,
+    read_shard,
+    release_run,
+    renew_lease,
+)
+from worker.logs import describe_error, get_logger
 from worker.reading import ReadingReport, ensure_clients_known, read_lead_names, read_leads, read_since
 from worker.registry import (
     Choice,
@@ -62,6 +73,8 @@ from worker.watermark import (
 CLIENTS_PER_SHARD = 1000
 POLL_SECONDS = 0.5
 REVIEW = "accuracy_review"  # the job whose model says how stated probabilities are to be mended
+# SQLSTATE classes: cardinality, data, constraints, limits (a row too long for an index), RAISE, and those of no class
+ROWS_AT_FAULT = ("21", "22", "23", "2F", "38", "39", "44", "54", "P0", "XX")
 REASONS_TO_CHOOSE = ("other", "autre", "placed in converted by accident", "place dans convertis par erreur")
 
 
@@ -131,14 +144,27 @@ def run_jobs(
     Run jobs one after the other on one reading of the leads, or on a history of them that was read before.
 
     Raises DatabaseShapeError before anything is written when the database is not as needed; a job that fails is
-    reported in its summary, and the next ones run.
+    reported in its summary, and the next ones run. With if_due a job that another process works on leaves the later
+    ones, which rest on it, to that process.
     """
     catalogue = require_ready(database)
     reading = _Reading(database, catalogue, request, history)
-    return [
-        _run_job(database, settings, request, outlets, catalogue=catalogue, reading=reading, name=name)
-        for name in request.jobs
-    ]
+    summaries: list[JobSummary] = []
+    for name in request.jobs:
+        ahead = next((summary.job for summary in summaries if summary.status == "held"), None)
+        if ahead is not None and request.if_due:
+            summaries.append(_leave(name, ahead, request, outlets))
+        else:
+            summaries.append(
+                _run_job(database, settings, request, outlets, catalogue=catalogue, reading=reading, name=name)
+            )
+    return summaries
+
+
+def _leave(name: str, ahead: str, request: Request, outlets: Outlets) -> JobSummary:
+    summary = JobSummary(name, local_day(request.as_of), "held", error=f"after {ahead}, which another process works on")
+    outlets.summary(summary)
+    return summary
 
 
 class _Reading:
@@ -170,6 +196,11 @@ class _Reading:
             since = read_since(self._as_of, days)
             self._parts[days] = self._whole.in_contact_since(since)
         return self._parts[days]
+
+
+def _may_be_the_rows(error: psycopg.Error) -> bool:
+    """Whether an error may be due to what some client's rows hold; a full disk or a timeout is not."""
+    return error.sqlstate is not None and error.sqlstate[:2] in ROWS_AT_FAULT
 
 
 def _rests_on(settings: Settings, request: Request) -> tuple[object, ...]:
@@ -215,12 +246,13 @@ def _run_job(
         summary.status = "interrupted"
         raise
     except Exception as exc:  # one job's failure must not take the others with it
-        summary.status, summary.error = "failed", f"{type(exc).__name__}"
+        summary.status, summary.error = "failed", describe_error(exc)
         log.exception("run.failed")
         _release(database, lease, summary)
     except BaseException:
         summary.status = "interrupted"
-        _release(database, lease, summary)
+        if request.whole:
+            _call_off(database, summary)
         raise
     finally:
         summary.seconds = round(time.monotonic() - started, 3)
@@ -256,11 +288,14 @@ def _claim(database: Database, settings: Settings, request: Request, summary: Jo
 
 
 def _try_claim(database: Database, settings: Settings, request: Request, summary: JobSummary) -> Lease | None:
+    job, period, tries = summary.job, summary.period_key, itertools.count()
+
+    def claim(conn: Connection[Any]) -> Lease | None:
+        again = next(tries) > 0  # the connection may have been lost after the COMMIT
+        return claim_run(conn, job, period, request.as_of, settings.lease_seconds, again=again)
+
     try:
-        return database.retrying(
-            lambda conn: claim_run(conn, summary.job, summary.period_key, request.as_of, settings.lease_seconds),
-            read_only=False,
-        )
+        return database.retrying(claim, read_only=False)
     except psycopg.errors.LockNotAvailable:  # another process is writing under this run's lease at this moment
         return None
 
@@ -285,15 +320,23 @@ def _finish(database: Database, lease: Lease, summary: JobSummary, work: "_Work"
 
 
 def _release(database: Database, lease: Lease | None, summary: JobSummary) -> None:
-    """Give the run back, so that whoever comes next need not wait for the lease; best effort."""
+    """End a run that failed, so that whoever comes next need not wait for the lease; best effort."""
     if lease is None:
         return
-    status = "released" if summary.status == "interrupted" else "failed"
     try:
         with database.write() as conn:
-            finish_run(conn, lease, status, {}, summary.error)
+            finish_run(conn, lease, "failed", {"failed_clients": summary.failed_clients}, summary.error)
     except Exception:  # noqa: BLE001 - the lease runs out by itself, and the first error is the one to report
         get_logger().warning("run.not_released", job=lease.job, period=lease.period_key)
+
+
+def _call_off(database: Database, summary: JobSummary) -> None:
+    """Give back a run that a signal ended, also one that was being claimed at that moment; best effort, as above."""
+    try:
+        with database.write() as conn:
+            release_run(conn, summary.job, summary.period_key)
+    except Exception:  # noqa: BLE001 - as above
+        get_logger().warning("run.not_released", job=summary.job, period=summary.period_key)
 
 
 @dataclass(slots=True)
@@ -315,6 +358,7 @@ class _Work:
     on_record: list[Finding] = field(default_factory=list)  # of the shard at hand: events the application recorded
     told: list[Finding] = field(default_factory=list)  # likewise: the others, whether they are written already or not
     known: int = 0  # likewise: how many of those are
+    written: int = 0  # how many shares of the run were written, or tried to
     mark: Watermark | None = None  # up to where everything is seen once this run is done
 
     @property
@@ -428,11 +472,14 @@ class _Work:
             raise DatabaseShapeError(
                 [f"The database changed during the run ({type(exc).__name__}): run check."]
             ) from exc
-        except Exception as exc:  # noqa: BLE001 - the other clients' snapshots must not be lost with this one's
+        except Exception as exc:
+            if isinstance(exc, psycopg.Error) and not _may_be_the_rows(exc):
+                raise
+            # The other clients' snapshots must not be lost with this one's.
             members = np.flatnonzero(keep)
             if len(members) == 1:
                 client_id = str(leads.clients.ids[members[0]])
-                get_logger().error("client.failed", job=self.job.NAME, client_id=client_id, error=type(exc).__name__)
+                get_logger().error("client.failed", job=self.job.NAME, client_id=client_id, error=describe_error(exc))
                 self.summary.failed_clients.append(client_id)
                 return
             for half in (members[: len(members) // 2], members[len(members) // 2 :]):
@@ -529,10 +576,21 @@ class _Work:
             return
 
         id_type = self._id_type
+        self.written, number, tries = self.written + 1, self.written, itertools.count()
 
         def transaction(conn: Connection[Any]) -> Written:
             if self.lease is not None:
                 renew_lease(conn, self.lease, self.settings.lease_seconds)
+                if next(tries) > 0:  # the connection may have been lost after the COMMIT
+                    known = read_shard(conn, self.lease, number)
+                    if known is not None:
+                        return known
+            written = write(conn)
+            if self.lease is not None:
+                note_shard(conn, self.lease, number, written)
+            return written
+
+        def write(conn: Connection[Any]) -> Written:
             if self.job.EVENT_TYPE in NAMED:
                 withdrawn = withdraw_events(
                     conn, client_ids, self.request.as_of, on_record=self.on_record, told=self.told, id_type=id_type

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+from worker.calendar import CATCH_UP, Schedule, parse_schedule
 from worker.errors import ConfigurationError
 
 PREFIX = "WORKER_"
+SCHEDULE_PREFIX = "WORKER_SCHEDULE_"
+LONGEST_DAYS = 36_500
 LONGEST_SECONDS = 86_400  # a day; PostgreSQL counts timeouts in milliseconds of 32 bits, and no wait here means more
 
 
@@ -60,14 +63,51 @@ def _directory(text: str) -> Path:
         raise ValueError(f"is {text!r}, a home directory that cannot be found") from exc
 
 
-def _seconds(least: int) -> Callable[[str], int]:
+def _whole(unit: str, least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         # isdecimal alone takes digits of other scripts, int alone takes "1_000"; len keeps int() from huge input.
-        if not (text.isascii() and text.isdecimal() and len(text) < 10 and least <= int(text) <= LONGEST_SECONDS):
-            raise ValueError(f"is {text!r}, not a whole number of seconds from {least} to {LONGEST_SECONDS}")
+        if not (text.isascii() and text.isdecimal() and len(text) < 10 and least <= int(text) <= most):
+            raise ValueError(f"is {text!r}, not a whole number of {unit} from {least} to {most}")
         return int(text)
 
     return parse
+
+
+def _seconds(least: int) -> Callable[[str], int]:
+    return _whole("seconds", least, LONGEST_SECONDS)
+
+
+def _days(least: int) -> Callable[[str], int]:
+    return _whole("days", least, LONGEST_DAYS)
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Read HOST:PORT, an IPv6 host in brackets; a port alone is one of this machine only."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
+    if not (port.isascii() and port.isdecimal() and len(port) < 6 and 0 < int(port) < 65_536):
+        raise ValueError(f"is {text!r}, not an address such as 127.0.0.1:9464")
+    return host, int(port)
+
+
+def _schedules(environ: Mapping[str, str], problems: list[str]) -> tuple[tuple[str, Schedule], ...]:
+    """Read the schedules of single jobs; what is wrong with them joins the problems."""
+    found: dict[str, Schedule] = {}
+    for name in sorted(environ):
+        job, text = name.removeprefix(SCHEDULE_PREFIX).lower(), environ[name].strip()
+        if not name.startswith(SCHEDULE_PREFIX) or not text:
+            continue
+        from worker.jobs import JOB_NAMES  # noqa: PLC0415 - numpy comes with it, for those who set a schedule
+
+        names = (*JOB_NAMES, "prune")
+        if job not in names:
+            problems.append(f"{name} names no job; the jobs are {', '.join(names)}")
+            continue
+        try:
+            found[job] = parse_schedule(text)
+        except ValueError as exc:
+            problems.append(f"{name} {exc}")
+    return tuple(found.items())
 
 
 def _setting(
@@ -114,11 +154,31 @@ class Settings:
         None,
         shown="the user's data directory",
     )
+    schedules: tuple[tuple[str, Schedule], ...] = _setting(
+        "WORKER_SCHEDULE_<JOB>",
+        "when the daemon runs a job, as in WORKER_SCHEDULE_ENGAGEMENT_SCORE=03:00: a local time of day, `every 5m`,"
+        " or off",
+        str,  # read apart: a variable for each job
+        (),
+        shown="03:00 to 04:00, prune at 04:30; conversion_events every 5m",
+    )
+    catch_up: str = _setting(
+        "WORKER_CATCH_UP",
+        "which of the days that the daemon missed it makes good: latest, all (each as of its own end), or none",
+        _one_of(*CATCH_UP),
+        "latest",
+    )
     lease_seconds: int = _setting(
         "WORKER_LEASE_SECONDS",
         "how long a run stays claimed after its process falls silent; it is renewed at a third of that",
         _seconds(1),
         60,
+    )
+    grace_seconds: int = _setting(
+        "WORKER_GRACE_SECONDS",
+        "how long a stop may take from the signal on; whatever would kill the process must wait longer",
+        _seconds(1),
+        20,
     )
     database_wait_seconds: int = _setting(
         "WORKER_DATABASE_WAIT_SECONDS", "how long to keep trying while the database is away", _seconds(0), 60
@@ -128,6 +188,22 @@ class Settings:
     )
     lock_timeout_seconds: int = _setting(
         "WORKER_LOCK_TIMEOUT_SECONDS", "the longest a statement may wait for a lock", _seconds(1), 10
+    )
+    http: tuple[str, int] | None = _setting(
+        "WORKER_HTTP",
+        "address at which the daemon answers /healthz, /readyz and /metrics, such as 127.0.0.1:9464",
+        _address,
+        None,
+        shown="unset: it listens nowhere",
+    )
+    keep_daily_days: int = _setting(
+        "WORKER_KEEP_DAILY_DAYS", "for how many days `prune` keeps every daily snapshot", _days(1), 35
+    )
+    keep_weekly_days: int = _setting(
+        "WORKER_KEEP_WEEKLY_DAYS",
+        "for how many days it then keeps the last of each ISO week; of what is older, the last of each month",
+        _days(1),
+        365,
     )
     log_level: str = _setting(
         "WORKER_LOG_LEVEL",
@@ -149,6 +225,9 @@ class Settings:
         problems: list[str] = []
         for setting in setting_fields():
             env = setting.metadata["env"]
+            if setting.name == "schedules":
+                values[setting.name] = _schedules(environ, problems)
+                continue
             text = environ.get(env, "").strip()
             if not text:
                 continue
@@ -157,7 +236,10 @@ class Settings:
             except ValueError as exc:
                 problems.append(f"{env} {exc}")
         if problems:
-            raise ConfigurationError(problems)
+            from worker.logs import redact_text  # noqa: PLC0415 - where all is well nothing needs it
+
+            # A problem repeats the value, which may be an address that was put into the wrong variable.
+            raise ConfigurationError([redact_text(problem) for problem in problems])
         return cls(**values)
 
 
@@ -178,6 +260,8 @@ def warn_about_unknown(environ: Mapping[str, str], options: Collection[str] | No
     warnings = []
     for name in sorted(environ):
         # DATABASE_URL has no prefix of ours, so its misspellings matter only while it is missing itself.
+        if name.startswith(SCHEDULE_PREFIX):
+            continue  # those that name no job were refused
         strange = (name.startswith(PREFIX) and name not in known) or (
             name.startswith("DATA") and "DATABASE_URL" not in environ
         )

@@ -9,6 +9,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.errors import DatabaseUnavailableError
 from worker.logs import MASK, Redaction, configure_logs, get_logger, redact_text, secrets_of
 
 URL = "postgresql://worker:hunter2@db.example.com:5432/leads"
@@ -137,23 +138,36 @@ def test_what_helps_to_find_a_fault_stays(text):
     assert redact_text(text) == text
 
 
-def test_a_traceback_shows_the_error_type_and_redacted_text():
+def test_a_traceback_shows_the_errors_types_and_places_and_nothing_that_they_quote():
     stream = io.StringIO()
     configure_logs("INFO", stream, database_url=URL)
+    what = "no answer for sarah@example.com, hunter2 refused by Rosalind Canary"
 
     def fail():
-        raise RuntimeError("no answer for sarah@example.com, hunter2 refused") from ValueError(f"bad address {URL}")
+        try:
+            float("Rosalind Canary")
+        except ValueError as exc:
+            raise RuntimeError(what) from exc
 
     try:
         fail()
     except RuntimeError:
         get_logger().exception("run.failed")
     (line,) = lines(stream)
-    assert "RuntimeError: no answer for ***, *** refused" in line["exception"]
-    assert "ValueError: bad address" in line["exception"]
-    assert "test_logs.py" in line["exception"]
+    assert "RuntimeError (test_logs.py:" in line["exception"]
+    assert "ValueError (test_logs.py:" in line["exception"]
+    assert "line 1" in line["exception"]
     assert "hunter2" not in stream.getvalue()
     assert "sarah" not in stream.getvalue()
+    assert stream.getvalue().count("Rosalind") == 1  # in our own line of code, which a traceback shows
+
+
+def test_a_traceback_tells_our_own_errors_in_full():
+    stream = io.StringIO()
+    configure_logs("INFO", stream, database_url=URL)
+    get_logger().error("run.failed", exc_info=DatabaseUnavailableError(f"The database did not answer at {URL}"))
+    (line,) = lines(stream)
+    assert "DatabaseUnavailableError: The database did not answer at postgresql://***" in line["exception"]
 
 
 def test_a_traceback_at_a_terminal_shows_no_local_variables():
@@ -167,7 +181,7 @@ def test_a_traceback_at_a_terminal_shows_no_local_variables():
         fail("hunter" + "2")  # the line itself is shown, as in any traceback
     except RuntimeError as exc:
         get_logger().error("run.failed", exc_info=exc)
-    assert "RuntimeError: 7 characters" in stream.getvalue()
+    assert "RuntimeError (test_logs.py:" in stream.getvalue()
     assert "hunter2" not in stream.getvalue()
 
 

@@ -4,19 +4,23 @@ Safe behind a transaction pooler: no prepared statements, no session state, ever
 """
 
 import contextlib
+import math
 import random
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 import psycopg
 from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from worker.database.embedded import embedded_server
 from worker.errors import ConfigurationError, DatabaseUnavailableError
 from worker.settings import Settings
+from worker.stopping import ensure_not_stopping
 
 T = TypeVar("T")
 Connection = psycopg.Connection[Any]
@@ -25,6 +29,7 @@ APPLICATION_NAME = "growth-brain-worker"
 MAX_CONNECTIONS = 4  # a session pooler often has 15 places for everybody
 CONNECT_TIMEOUT_SECONDS = 10
 LONGEST_PAUSE_SECONDS = 5.0
+ANSWER_SECONDS = 10  # how much later than its own limit a server may still answer
 
 # Worth trying again as a whole: the server goes or comes, a conflict, no free place. 23503 is a client deleted between
 # our read and our write: the next read does not see it any more, so few repetitions are enough.
@@ -63,13 +68,35 @@ SET_LIMITS = """
 """
 
 
+class PunctualConnection(psycopg.Connection[Any]):
+    """
+    Waits patience_seconds for an answer, then breaks, with an OperationalError as when the server has gone.
+
+    The server itself ends a statement that takes too long (statement_timeout), and TCP notices a host that is away. But
+    for a pooler or a proxy that is alive and passes nothing on, one would wait without end.
+    """
+
+    patience_seconds: float | None = None
+
+    def wait(self, gen: Generator[Any, Any, T], interval: float = 0.1, timeout: float | None = None) -> T:
+        """Wait for one answer of the server; as of the base class."""
+        try:
+            return super().wait(gen, interval, self.patience_seconds if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if timeout is None and self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()  # nobody knows what an answer that comes yet would belong to
+            raise
+
+
 class Database:
     """The database as the rest of the worker sees it: transactions to read in, transactions to write in."""
 
-    def __init__(self, pool: ConnectionPool[Connection], settings: Settings, conninfo: str) -> None:
-        self._pool = pool
+    def __init__(self, settings: Settings, conninfo: str) -> None:
         self._conninfo = conninfo
+        self._pool: ConnectionPool[Connection] | None = None
+        self._opening = threading.Lock()  # a run's heart beats in a thread of its own
         self.settings = settings
+        self.on_retry: Callable[[], None] = lambda: None  # told of each transaction that is tried again
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -92,24 +119,34 @@ class Database:
         ):
             yield conn
 
+    def rest(self) -> None:
+        """Close every connection; the next transaction opens one again."""
+        with self._opening:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
     def retrying(self, work: Callable[[Connection], T], read_only: bool) -> T:
         """
         Run work in a transaction, and the whole of it again after an error that may pass.
 
-        For at most database_wait_seconds. When a connection is lost at COMMIT nobody can say whether it was committed:
-        work has to be harmless when done twice, or to ask the ledger first.
+        For at most database_wait_seconds from the first such error on. When a connection is lost at COMMIT nobody can
+        say whether it was committed: work has to be harmless when done twice, or to ask the ledger first.
         """
-        deadline = time.monotonic() + self.settings.database_wait_seconds
+        deadline = math.inf
         attempt = 0
         while True:
             attempt += 1
+            ensure_not_stopping()
             try:
                 with self.read() if read_only else self.write() as conn:
                     return work(conn)
             except (psycopg.Error, DatabaseUnavailableError) as exc:
                 pause = pause_seconds(attempt)
+                deadline = min(deadline, time.monotonic() + self.settings.database_wait_seconds)
                 if not _may_pass(exc, attempt) or time.monotonic() + pause > deadline:
                     raise
+                self.on_retry()
             time.sleep(pause)
 
     @contextlib.contextmanager
@@ -121,12 +158,34 @@ class Database:
             # The analysis between two statements of a transaction is short; a process that hangs must not hold locks.
             "idle": f"{max(60, settings.statement_timeout_seconds)}s",
         }
-        with _naming_the_absent(self._conninfo), self._pool.connection() as conn:
+        with _naming_the_absent(self._conninfo), self._open().connection() as conn:
             conn.isolation_level = isolation
             conn.read_only = read_only
             with conn.transaction():
                 conn.execute(SET_LIMITS, limits)
                 yield conn
+
+    def _open(self) -> ConnectionPool[Connection]:
+        with self._opening:
+            if self._pool is None:
+                self._pool = ConnectionPool(
+                    self._conninfo,
+                    connection_class=PunctualConnection,
+                    kwargs={"prepare_threshold": None},
+                    min_size=0,
+                    max_size=MAX_CONNECTIONS,
+                    timeout=max(1.0, self.settings.database_wait_seconds),
+                    max_idle=60,
+                    num_workers=1,
+                    check=ConnectionPool.check_connection,
+                    configure=self._make_punctual,
+                    open=True,
+                )
+            return self._pool
+
+    def _make_punctual(self, conn: Connection) -> None:
+        assert isinstance(conn, PunctualConnection)  # noqa: S101 - the pool makes no others
+        conn.patience_seconds = self.settings.statement_timeout_seconds + ANSWER_SECONDS
 
 
 @contextlib.contextmanager
@@ -152,18 +211,9 @@ def open_pool(settings: Settings) -> Iterator[Database]:
             url = settings.database_url
         conninfo = _complete(url)
         _wait_for_server(conninfo, settings.database_wait_seconds)
-        pool: ConnectionPool[Connection] = ConnectionPool(
-            conninfo,
-            kwargs={"prepare_threshold": None},
-            min_size=0,  # a worker that works once a day holds nothing while idle
-            max_size=MAX_CONNECTIONS,
-            timeout=max(1.0, settings.database_wait_seconds),
-            max_idle=60,
-            check=ConnectionPool.check_connection,
-            open=False,
-        )
-        stack.enter_context(pool)
-        yield Database(pool, settings, conninfo)
+        database = Database(settings, conninfo)
+        stack.callback(database.rest)
+        yield database
 
 
 def pause_seconds(attempt: int) -> float:

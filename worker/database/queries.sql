@@ -74,7 +74,7 @@ ORDER BY c.relname, i.relname;
 -- What the server and the session say of themselves.
 SELECT current_setting('server_version_num')::integer AS version_number,
        current_setting('server_version') AS version,
-       current_user::text AS role_name,
+       quote_ident(current_user) AS role_name,
        clock_timestamp() AS server_time,
        EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'worker') AS has_private_schema,
        EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'growth_worker') AS has_worker_role,
@@ -297,16 +297,19 @@ WHERE g.event_type IN ('conversion', 'reversion') AND g.learning_snapshot ->> 'p
 SELECT DISTINCT l.client_id::text FROM lead_memory AS l WHERE l.id = ANY (%(ids)s::{id_array})
 
 -- name: claim_run
--- Take the lease on a run if it is free, with a fresh token; no row comes back where another process holds it.
+-- Take the lease on a run if it is free, with a fresh token; no row comes back where another process holds it. Asked
+-- again, one that we hold ourselves is ours: a claim whose COMMIT was not answered. Served by the primary key.
 INSERT INTO worker.runs AS r
     (job, period_key, shard, status, token, holder, lease_until, attempts, as_of, started_at, heartbeat_at)
 VALUES (%(job)s, %(period_key)s, -1, 'running', 1, %(holder)s, now() + make_interval(secs => %(lease_seconds)s), 1,
     %(as_of)s, now(), now())
 ON CONFLICT (job, period_key, shard) DO UPDATE SET
     status = 'running', token = r.token + 1, holder = excluded.holder, lease_until = excluded.lease_until,
-    attempts = CASE WHEN r.status = 'done' THEN 1 ELSE r.attempts + 1 END, as_of = excluded.as_of,
-    started_at = now(), heartbeat_at = now(), finished_at = NULL, error = NULL, counts = '{{}}'
-WHERE r.status <> 'running' OR r.lease_until < now()
+    attempts = CASE WHEN r.status = 'done' THEN 1
+                    WHEN r.status = 'running' AND r.holder = excluded.holder THEN r.attempts
+                    ELSE r.attempts + 1 END,
+    as_of = excluded.as_of, started_at = now(), heartbeat_at = now(), finished_at = NULL, error = NULL, counts = '{{}}'
+WHERE r.status <> 'running' OR r.lease_until < now() OR (%(again)s::boolean AND r.holder = excluded.holder)
 RETURNING r.token
 
 -- name: read_run
@@ -324,11 +327,41 @@ WHERE r.job = %(job)s AND r.period_key = %(period_key)s AND r.shard = -1 AND r.t
 RETURNING r.token
 
 -- name: finish_run
--- End a run that is still ours.
+-- End a run that is still ours, or say again how it ended; the notes of its shares have served. Served by the primary
+-- key.
+WITH finished AS (
+    UPDATE worker.runs AS r
+    SET status = %(status)s, finished_at = now(), lease_until = NULL, counts = %(counts)s::jsonb, error = %(error)s,
+        succeeded_at = CASE WHEN %(status)s = 'done' THEN now() ELSE r.succeeded_at END
+    WHERE r.job = %(job)s AND r.period_key = %(period_key)s AND r.shard = -1 AND r.token = %(token)s
+        AND r.status IN ('running', %(status)s)
+    RETURNING r.token
+), swept AS (
+    DELETE FROM worker.runs AS s
+    WHERE s.job = %(job)s AND s.period_key = %(period_key)s AND s.shard >= 0 AND EXISTS (SELECT FROM finished)
+)
+SELECT f.token FROM finished AS f
+
+-- name: release_run
+-- Give back a run that this process holds, whatever its token: an attempt that was called off is none. Served by the
+-- primary key.
 UPDATE worker.runs AS r
-SET status = %(status)s, finished_at = now(), lease_until = NULL, counts = %(counts)s::jsonb, error = %(error)s
-WHERE r.job = %(job)s AND r.period_key = %(period_key)s AND r.shard = -1 AND r.token = %(token)s
-RETURNING r.token
+SET status = 'released', finished_at = now(), lease_until = NULL, attempts = greatest(r.attempts - 1, 0)
+WHERE r.job = %(job)s AND r.period_key = %(period_key)s AND r.shard = -1 AND r.status = 'running'
+    AND r.holder = %(holder)s
+
+-- name: note_shard
+-- A share of a run is done, and what writing it did. Served by the primary key.
+INSERT INTO worker.runs AS r (job, period_key, shard, status, token, finished_at, counts)
+VALUES (%(job)s, %(period_key)s, %(shard)s, 'done', %(token)s, now(), %(counts)s::jsonb)
+ON CONFLICT (job, period_key, shard) DO UPDATE SET
+    status = 'done', token = excluded.token, finished_at = now(), counts = excluded.counts
+
+-- name: read_shard
+-- What a share of a run did that is done under this token. Served by the primary key.
+SELECT r.counts FROM worker.runs AS r
+WHERE r.job = %(job)s AND r.period_key = %(period_key)s AND r.shard = %(shard)s AND r.token = %(token)s
+    AND r.status = 'done'
 
 -- name: store_model
 -- Keep what a fit learned; the version is a digest of the content, so the same model is stored once.
@@ -414,10 +447,13 @@ SELECT
     WHERE r.job = %(job)s AND r.shard = -1 AND r.period_key < %(period_key)s AND r.status IN ('done', 'failed')),
     (SELECT max(m.as_of) FROM worker.models AS m WHERE m.job = %(job)s AND m.as_of <= %(begins)s)
 
--- name: read_done
--- The periods that are done, and when, for the calendar. Served by the ledger's primary key; the ledger is small.
-SELECT r.job, r.period_key, r.finished_at, r.as_of FROM worker.runs AS r
-WHERE r.shard = -1 AND r.status = 'done' AND r.period_key >= %(since)s AND r.finished_at IS NOT NULL
+-- name: read_periods
+-- How the last periods stand, for the calendar; of one that runs, until when it is held. Served by the ledger's primary
+-- key; the ledger is small.
+SELECT r.job, r.period_key, r.status, r.as_of, coalesce(r.finished_at, r.lease_until), r.attempts,
+    r.status = 'running' AND r.lease_until > now()
+FROM worker.runs AS r
+WHERE r.shard = -1 AND r.period_key >= %(since)s
 
 -- name: read_claim_instants
 -- For each event type whose windows overlap, the instants whose claims are to be decided: the newest whose time has come,
@@ -485,3 +521,221 @@ CROSS JOIN LATERAL jsonb_to_record(
 ) AS s (period_key jsonb, claim_key jsonb, model_version jsonb, lead_id jsonb, claim jsonb, "check" jsonb, cohort jsonb,
     interval jsonb, n jsonb, n_previous jsonb, expected_conversions jsonb)
 WHERE jsonb_typeof(s.period_key) = 'string'
+
+-- name: read_clients_remembered
+-- The clients that have snapshots, each found by one step in an index on client_id, not by reading all rows.
+WITH RECURSIVE found (client_id) AS (
+    (SELECT g.client_id FROM growth_brain AS g WHERE g.client_id IS NOT NULL ORDER BY g.client_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT g.client_id FROM growth_brain AS g WHERE g.client_id > f.client_id ORDER BY g.client_id LIMIT 1)
+    FROM found AS f WHERE f.client_id IS NOT NULL
+)
+SELECT f.client_id::text FROM found AS f WHERE f.client_id IS NOT NULL ORDER BY f.client_id
+
+-- name: find_prunable
+-- Of some clients, by event type and model: the rows that retention lets go, and how many stay. A period_key that is no
+-- day, as 2026-02-31, is nobody's business here. Served by an index on client_id.
+WITH keyed AS MATERIALIZED (  -- once: each look into a long snapshot has to unpack it
+    SELECT g.id, g.client_id, g.event_type, g.learning_snapshot ->> 'model_version' AS model_version,
+        CASE WHEN g.event_type = ANY (%(event_types)s::text[]) THEN g.learning_snapshot ->> 'period_key' END AS period_key
+    FROM growth_brain AS g
+    WHERE g.client_id = ANY (%(client_ids)s::{id_type}[]) OR (%(with_global)s::boolean AND g.client_id IS NULL)
+), dated AS (
+    SELECT k.*, CASE WHEN to_char(counted.day, 'YYYY-MM-DD') = k.period_key THEN counted.day END AS day
+    FROM keyed AS k
+    CROSS JOIN LATERAL (  -- on from the first of the month, since a cast to a day would stop at the 31st of February
+        SELECT CASE WHEN k.period_key ~ '^[1-9][0-9][0-9][0-9]-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$'
+            THEN (left(k.period_key, 7) || '-01')::date + right(k.period_key, 2)::int - 1 END) AS counted (day)
+), placed AS (
+    SELECT d.id, d.event_type, d.model_version, d.day,
+        max(d.day) OVER (PARTITION BY d.client_id, d.event_type, d.day - extract(isodow FROM d.day)::int) AS last_of_week,
+        max(d.day) OVER (PARTITION BY d.client_id, d.event_type, left(d.period_key, 7)) AS last_of_month
+    FROM dated AS d
+), judged AS (
+    SELECT p.id, p.event_type, p.model_version,
+        (p.day < %(daily_from)s::date
+            AND p.day < CASE WHEN p.day >= %(weekly_from)s::date THEN p.last_of_week ELSE p.last_of_month END) IS TRUE
+            AS goes
+    FROM placed AS p
+)
+SELECT j.event_type, j.model_version, coalesce(array_agg(j.id::text) FILTER (WHERE j.goes), '{{}}'),
+    count(*) FILTER (WHERE NOT j.goes)
+FROM judged AS j GROUP BY j.event_type, j.model_version
+
+-- name: delete_snapshots
+-- Some rows by their id. Served by the primary key of growth_brain.
+DELETE FROM growth_brain AS g WHERE g.id = ANY (%(ids)s::{id_array}) RETURNING g.event_type
+
+-- name: find_prunable_models
+-- Old models that no snapshot was made by, that never spoke and are not gone on from, save the newest of each job. While
+-- a past day's run of the job goes on, or ended after the snapshots were looked at, its models are left alone.
+SELECT m.version, m.job FROM worker.models AS m
+WHERE m.as_of < %(before)s AND m.version <> ALL (%(named)s::text[])
+    AND NOT EXISTS (SELECT FROM worker.adoptions AS a WHERE a.version = m.version)
+    AND NOT EXISTS (SELECT FROM worker.watermarks AS w WHERE w.model_version = m.version)
+    AND EXISTS (
+        SELECT FROM worker.models AS newer
+        WHERE newer.job = m.job AND (newer.as_of > m.as_of OR (newer.as_of = m.as_of AND newer.version < m.version)))
+    AND NOT EXISTS (
+        SELECT FROM worker.runs AS r
+        WHERE r.job = m.job AND r.as_of < %(before)s AND (r.status = 'running' OR r.finished_at >= %(started)s))
+ORDER BY m.job, m.version
+
+-- name: delete_models
+-- Some models by version, unless one was chosen to speak at this moment. Served by the primary key.
+DELETE FROM worker.models AS m
+WHERE m.version = ANY (%(versions)s::text[])
+    AND NOT EXISTS (SELECT FROM worker.adoptions AS a WHERE a.version = m.version)
+RETURNING m.version, m.job
+
+-- name: read_status
+-- How the recent periods stand and went, and each job's newest that is done, for whoever looks; clients by id. Served by
+-- the ledger's primary key; the ledger is small.
+WITH newest AS (
+    SELECT n.job, max(n.period_key) AS period_key FROM worker.runs AS n
+    WHERE n.shard = -1 AND (n.status = 'done' OR n.succeeded_at IS NOT NULL) GROUP BY n.job
+)
+SELECT r.job, r.period_key, r.status, r.as_of, coalesce(r.finished_at, r.lease_until) AS ended_at, r.attempts,
+    r.status = 'running' AND r.lease_until > now() AS held, r.started_at, r.holder, r.error,
+    r.counts -> 'failed_clients' AS failed_clients,
+    coalesce(r.succeeded_at, CASE WHEN r.status = 'done' THEN r.finished_at END) AS succeeded_at
+FROM worker.runs AS r
+LEFT JOIN newest AS n ON n.job = r.job AND n.period_key = r.period_key
+WHERE r.shard = -1 AND (r.period_key >= %(since)s OR n.job IS NOT NULL)
+ORDER BY r.job, r.period_key
+
+-- name: read_installed_at
+-- Since when the database is ready for the worker; nothing could run before that.
+SELECT min(m.applied_at) FROM worker.migrations AS m
+
+-- name: read_reliability
+-- What the newest review of all clients says of each type's claims: how many are decided, what was said, what was right.
+-- Served by growth_brain_history.
+WITH newest AS (
+    SELECT g.learning_snapshot -> 'jobs' AS jobs FROM growth_brain AS g
+    WHERE g.client_id IS NULL AND g.event_type = 'accuracy_review' AND g.learning_snapshot ->> 'period_key' IS NOT NULL
+    ORDER BY g.created_at DESC LIMIT 1
+)
+SELECT j.key, (j.value ->> 'resolved')::int, (j.value ->> 'mean_said')::float8, (j.value ->> 'mean_right')::float8
+FROM newest AS n
+CROSS JOIN LATERAL jsonb_each(CASE jsonb_typeof(n.jobs) WHEN 'object' THEN n.jobs ELSE '{{}}' END) AS j
+WHERE (j.value ->> 'resolved')::int > 0
+ORDER BY j.key
+
+-- name: set_probe_limits
+-- A probe has to be answered at once or not at all.
+SELECT set_config('statement_timeout', %(limit)s, true), set_config('lock_timeout', %(limit)s, true)
+
+-- name: has_signs_of_rows
+-- Whether a table holds rows, by what everybody may know of it: the size of its file, the running statistics, and the
+-- last count. A server that lost its statistics counts from zero, and a table never counted has reltuples -1; rows that
+-- are gone leave a file behind until it is vacuumed. Partitions and children are part of their table.
+WITH RECURSIVE part (oid) AS (
+    SELECT to_regclass(%(table)s)::oid
+    UNION
+    SELECT i.inhrelid FROM pg_catalog.pg_inherits AS i JOIN part ON i.inhparent = part.oid
+)
+SELECT coalesce(bool_or(pg_relation_size(c.oid) > 0 AND (
+    pg_stat_get_live_tuples(c.oid) > 0 OR c.reltuples > pg_stat_get_dead_tuples(c.oid)
+    OR (c.reltuples < 0 AND pg_stat_get_dead_tuples(c.oid) = 0))), false)
+FROM part JOIN pg_catalog.pg_class AS c ON c.oid = part.oid AND c.relkind IN ('r', 'p')
+
+-- name: read_role
+-- What our role may do without being granted it: everything (superuser), see every row, or what an owner may.
+SELECT r.rolsuper AS is_superuser, r.rolbypassrls AS bypasses_row_security, EXISTS (
+    SELECT FROM pg_catalog.pg_class AS c
+    WHERE c.relnamespace = to_regnamespace('public') AND c.relname = ANY (%(tables)s)
+      AND pg_has_role(c.relowner, 'USAGE')) AS owns_tables
+FROM pg_catalog.pg_roles AS r WHERE r.rolname = current_user
+
+-- name: read_rights_to_change
+-- The rights to change those of some tables that we may change, down to a single column.
+SELECT t.name, concat_ws(', ',
+    CASE WHEN has_any_column_privilege(c.oid, 'INSERT') THEN 'INSERT' END,
+    CASE WHEN has_any_column_privilege(c.oid, 'UPDATE') THEN 'UPDATE' END,
+    CASE WHEN has_table_privilege(c.oid, 'DELETE') THEN 'DELETE' END,
+    CASE WHEN has_table_privilege(c.oid, 'TRUNCATE') THEN 'TRUNCATE' END)
+FROM unnest(%(tables)s::text[]) AS t (name)
+JOIN pg_catalog.pg_class AS c ON c.oid = to_regclass('public.' || t.name)
+ORDER BY t.name
+
+-- name: try_to_read
+-- Refused where we may not read the column. EXPLAIN asks for the same rights as the statement and then executes nothing.
+EXPLAIN SELECT {column} FROM {table}
+
+-- name: try_to_update
+-- Refused where we may not change the column, in the same way.
+EXPLAIN UPDATE {table} SET {column} = NULL
+
+-- name: try_to_insert
+-- Refused where we may not add rows, in the same way.
+EXPLAIN INSERT INTO {table} ({column}) VALUES (NULL)
+
+-- name: try_to_delete
+-- Refused where we may not remove rows, in the same way.
+EXPLAIN DELETE FROM {table}
+
+-- name: try_snapshots
+-- A row of each event type, written as the jobs write theirs, in a transaction that is undone.
+INSERT INTO growth_brain (client_id, event_type, learning_snapshot, insight_text, confidence, created_at)
+SELECT NULL, t.event_type, jsonb_build_object('period_key', 'check', 'claim_key', %(mark)s::text), 'check', 0.5, now()
+FROM unnest(%(event_types)s::text[]) AS t (event_type)
+
+-- name: change_tried_snapshots
+-- The same rows changed. Served, as is the next, by growth_brain_one_per_claim.
+UPDATE growth_brain SET confidence = 0.6
+WHERE client_id IS NULL AND event_type = ANY (%(event_types)s) AND learning_snapshot ->> 'period_key' = 'check'
+    AND learning_snapshot ->> 'claim_key' = %(mark)s
+
+-- name: remove_tried_snapshots
+-- The same rows removed.
+DELETE FROM growth_brain
+WHERE client_id IS NULL AND event_type = ANY (%(event_types)s) AND learning_snapshot ->> 'period_key' = 'check'
+    AND learning_snapshot ->> 'claim_key' = %(mark)s
+
+-- name: try_run
+-- A row of the ledger, written in a transaction that is undone. Served, as are the next two, by its primary key.
+INSERT INTO worker.runs (job, period_key, status) VALUES ('check', %(mark)s, 'done')
+
+-- name: change_tried_run
+-- The same row changed.
+UPDATE worker.runs SET token = token + 1 WHERE job = 'check' AND period_key = %(mark)s AND shard = -1
+
+-- name: remove_tried_run
+-- The same row removed.
+DELETE FROM worker.runs WHERE job = 'check' AND period_key = %(mark)s AND shard = -1
+
+-- name: read_untold_writers
+-- The tables that do not tell us which transaction wrote a row, and whether that is for want of a right.
+SELECT t.name, c.relkind = 'r'
+FROM unnest(%(tables)s::text[]) AS t (name)
+JOIN pg_catalog.pg_class AS c ON c.oid = to_regclass('public.' || t.name)
+-- a branch of CASE that is not taken is not evaluated: what is no plain table has no xmin
+WHERE CASE WHEN c.relkind = 'r' THEN NOT has_column_privilege(c.oid, 'xmin', 'SELECT') ELSE true END
+ORDER BY t.name
+
+-- name: read_tables_beside
+-- Tables that have the name of growth_brain with something behind it.
+SELECT quote_ident(c.relname) FROM pg_catalog.pg_class AS c
+WHERE c.relnamespace = to_regnamespace('public') AND c.relkind IN ('r', 'p', 'm', 'f')
+    AND starts_with(c.relname::text, 'growth_brain_')
+ORDER BY c.relname
+
+-- name: read_one_row_rules
+-- Unique indexes by which growth_brain holds one row for each client, or for each of its event types.
+SELECT quote_ident(i.relname), EXISTS (SELECT FROM pg_catalog.pg_constraint AS k WHERE k.conindid = x.indexrelid)
+FROM pg_catalog.pg_index AS x
+JOIN pg_catalog.pg_class AS i ON i.oid = x.indexrelid
+WHERE x.indrelid = to_regclass('public.growth_brain') AND x.indisunique AND x.indpred IS NULL AND NOT EXISTS (
+    SELECT FROM unnest(x.indkey::int2[]) AS k (number)
+    LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = x.indrelid AND a.attnum = k.number
+    WHERE a.attname IS NULL OR a.attname NOT IN ('client_id', 'event_type'))
+ORDER BY i.relname
+
+-- name: read_open_functions
+-- Functions of the application that run any SQL as their owner, for everybody: what is granted to nobody else is theirs.
+SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc AS p
+WHERE p.pronamespace = to_regnamespace('public') AND p.proname = 'exec_sql' AND p.prosecdef AND EXISTS (
+    SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
+    WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE')
+ORDER BY 1
