@@ -8,7 +8,9 @@ import click
 import pytest
 
 from worker.jobs import JOB_NAMES
-from worker.run import cli
+from worker.run import JOBS_COMMAND, cli
+from worker.settings import setting_fields
+from worker.timetable import PRUNE
 
 LINES = [
     line
@@ -32,12 +34,35 @@ def test_entry_has_five_fields_and_a_command_whose_percent_signs_are_escaped(ent
     assert not re.search(r"(?<!\\)%", command)  # cron ends the command at a bare one
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
-def test_entry_runs_jobs_with_options_that_exist(entry):
+def arguments_of(entry: str) -> list[str]:
+    """What the worker gets: the words between its name and the log."""
     words = shlex.split(entry.split(None, 5)[5].replace("\\%", "%").split(">>")[0])
-    arguments = words[words.index("worker.run") + 1 :]
-    jobs_command = cli.commands["jobs"]
-    context = click.Context(jobs_command)
-    parsed, rest, _ = jobs_command.make_parser(context).parse_args(args=arguments)
-    assert rest == []
-    assert set(parsed["names"]) <= {*JOB_NAMES, "all"}
+    return words[words.index("worker.run") + 1 :]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_entry_is_a_command_with_options_that_exist(entry):
+    first, *rest = arguments_of(entry)
+    command = cli.commands[first if first in cli.commands else JOBS_COMMAND]
+    words = rest if first in cli.commands else [first, *rest]
+    parsed, left, _ = command.make_parser(click.Context(command)).parse_args(args=words)
+    assert left == []
+    assert set(parsed.get("names", ())) <= {*JOB_NAMES, "all"}
+
+
+def test_whatever_the_daemon_does_is_in_it():
+    firsts = {arguments_of(entry)[0] for entry in ENTRIES}
+    assert firsts == {"conversion_events", "all", PRUNE}
+
+
+def test_each_variable_is_a_setting_cron_s_or_used():
+    names = {line.partition("=")[0] for line in VARIABLES}
+    known = {setting.metadata["env"] for setting in setting_fields()} | {"SHELL", "MAILTO"}
+    used = {name for entry in ENTRIES for name in re.findall(r"\$\{?([A-Z_]+)", entry)}
+    assert names - known == used - known
+    assert used <= names
+
+
+def test_lines_ask_again_after_an_outage():
+    """A line that runs once a day would leave a day undone whose hour the machine was down for."""
+    assert all("," in hours or "-" in hours or hours == "*" for hours in (entry.split()[1] for entry in ENTRIES))
