@@ -84,7 +84,7 @@ class Server:
 
     version_number: int
     version: str
-    role_name: str
+    role_name: str  # quoted where SQL needs it
     server_time: datetime
     has_private_schema: bool
     has_worker_role: bool
