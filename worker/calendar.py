@@ -11,6 +11,7 @@ Schedule = time | timedelta | None  # once a local day at that time, at that dis
 CATCH_UP = ("latest", "all", "none")
 ON_TIME = timedelta(hours=1)  # without catch-up, a period whose hour passed longer ago than this is let go
 MOST_MISSED = 92  # days back that "all" makes good: what lay longer ago is for `backfill`
+SLACK = timedelta(seconds=30)  # half a tick: a run takes a moment, and the tick that comes just too early is the one
 MOST_ATTEMPTS = 8  # then a period is dead: it needs a person
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)  # between attempts, doubling
 
@@ -112,8 +113,8 @@ def find_due(
     List the jobs to run now: those by interval, then the days from the oldest on, each in the order of the schedules.
 
     A daily job looks back from the last local midnight, which makes its period yesterday, and is due from its time of
-    day on until that period is done: also after an outage, and never twice. A job by interval is due as soon as its
-    last run of the day is that long ago, however that run ended. What another process works on is not due.
+    day on until that period is done: also after an outage, and never twice. A job by interval is due when the end of
+    its last run of the day is that long ago, less SLACK, however it ended. What another process works on is not due.
 
     Parameters
     ----------
@@ -127,7 +128,7 @@ def find_due(
     for job, schedule in schedules.items():
         if isinstance(schedule, timedelta):
             past = ledger.get((job, here.date().isoformat()))
-            if past is None or not (past.held or (past.ended_at is not None and now - past.ended_at < schedule)):
+            if past is None or not (past.held or _is_recent(past, now, schedule)):
                 by_interval.append(Due(job, here, by_interval=True))
         elif schedule is not None:
             for day in _days(job, here, schedule, ledger, catch_up):
@@ -136,6 +137,10 @@ def find_due(
                 if (past is None or not past.is_done(midnight)) and _may_try(job, day.isoformat(), past, now):
                     daily.append(Due(job, midnight, by_interval=False, missed=midnight.date() < here.date()))
     return by_interval + sorted(daily, key=lambda due: due.as_of.date())
+
+
+def _is_recent(past: Past, now: datetime, schedule: timedelta) -> bool:
+    return past.ended_at is not None and now - past.ended_at < schedule - SLACK
 
 
 def end_of_day(day: date, zone: ZoneInfo) -> datetime:

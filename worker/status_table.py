@@ -35,8 +35,9 @@ def print_statuses(statuses: Sequence[JobStatus], now: datetime) -> None:
     console = Console(highlight=False)
     if not console.is_terminal or console.width > WIDTH:
         console = Console(width=WIDTH, highlight=False)
+    zone = " ".join(dict.fromkeys((str(now.tzinfo), now.tzname() or "")))  # UTC is its own name
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left",
-                  title=f"{now:%Y-%m-%d %H:%M:%S} {now.tzname()}, {now.tzinfo}")  # fmt: skip
+                  title=f"{now:%Y-%m-%d %H:%M:%S} {zone}")  # fmt: skip
     for heading in ("job", "schedule", "state", "last success", "next"):
         table.add_column(heading, no_wrap=True)
     for status in statuses:
