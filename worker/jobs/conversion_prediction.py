@@ -234,7 +234,7 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     facts = _facts(cohort, found.age, end)
     said = _recalibrated(found.claim, leads.clients.ids, model)
     as_it_was = [_as_it_was(p, model, i) for p, i in zip(found.claim.tolist(), leads.clients.ids, strict=True)]
-    based_on = _based_on(model)
+    everyone = leads.clients.ids == (None,)
     bounds = np.searchsorted(cohort.client, np.arange(len(leads.clients) + 1))
     best, listed = _most_promising(hazard, found)
     findings = []
@@ -250,7 +250,8 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
             "expected_conversions": float(found.mean[c]),
             "interval": interval_json(found.interval_low[c], found.interval_high[c]),
             "cohort": {"size": int(size[c]), "hash": cohort_hash(cohort.id[mine])},
-            "based_on": based_on + _silenced(model, leads.clients.ids[c]),
+            "based_on": _based_on(model, None if everyone else len(found.owner_of[c]))
+            + _silenced(model, leads.clients.ids[c]),
             "new_arrivals": found.new_arrivals[c],
         }
         claim = Claim(
@@ -448,12 +449,14 @@ def _facts(cohort: Leads, age: FloatArray, end: int) -> list[dict[str, Json]]:
     ]
 
 
-def _based_on(model: Mapping[str, Json]) -> str:
-    """Say in words what the numbers rest on."""
+def _based_on(model: Mapping[str, Json], own: int | None) -> str:
+    """Say in words what the numbers rest on; own: a client's leads that converted, None in the row of all clients."""
     conversions, days = int(model["conversions"]), float(model["history_days"])
     if conversions == 0:
         return "no conversion on record yet: the default curve, wide"
     history = f"{conversions} historical conversions among {model['leads']} leads, {days:.0f} days of history"
+    if own is not None:  # how much the others sold is not this client's to know
+        history = f"{own} historical conversions of its own, and {days:.0f} days of all clients' history"
     return history if days >= WINDOW_DAYS else f"{history}: shorter than the window, so the default curve weighs in"
 
 
