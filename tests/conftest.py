@@ -22,6 +22,23 @@ from worker.settings import Settings
 
 POSTGRESQL_15 = Path("/usr/lib/postgresql/15/bin")
 LOGIN_ROLE = "test_worker_login"
+DIRECT: dict[str, str] = {}  # a pooler's port: the server behind it
+NOT_BEHIND_A_POOLER = {  # what tests do there beside the worker, and a pooler has no way for
+    "test_a_lost_connection_is_tried_again_as_a_whole": "ends the server's process, of which PgBouncer gives no number",
+    "test_a_connection_that_died_in_the_pool_is_replaced": "ends the server's process, as above",
+    "test_between_ticks_no_connection_is_held": "counts the server's connections, and PgBouncer keeps some",
+    "test_ready_asks_the_ledger_on_a_connection_that_does_not_stay": "counts the server's connections, as above",
+    "test_rows_of_some_clients_only_are_a_warning": "PgBouncer takes no `options` in an address",
+    "test_the_owner_runs_with_more_rights_than_it_needs": "drops roles of which PgBouncer keeps connections",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Behind a pooler, skip what cannot be tried there."""
+    for item in items if os.environ.get("ACCEPTANCE_POOLER") else []:
+        reason = NOT_BEHIND_A_POOLER.get(getattr(item, "originalname", ""))
+        if reason is not None:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @dataclass
@@ -33,6 +50,7 @@ class TestServer:
     admin: psycopg.Connection[Any]
     template: str = ""
     databases: list[str] = field(default_factory=list)
+    pooler: Any = None  # the door by which tests reach a database instead of the server's own, where that is asked for
 
     def create_database(self, template: str = "template0") -> str:
         """Make a database as a copy of the template and return how to connect to it."""
@@ -68,6 +86,29 @@ def run_server(programs: Path | None) -> Iterator[TestServer]:
         shutil.rmtree(folder)
 
 
+@contextmanager
+def door_of(server: TestServer) -> Iterator[None]:
+    """With ACCEPTANCE_POOLER set, let the addresses that tests are given lead through PgBouncer."""
+    if not os.environ.get("ACCEPTANCE_POOLER"):
+        yield
+        return
+    from pooler import PGBOUNCER, pooled
+
+    if not PGBOUNCER.exists():
+        pytest.skip(f"no PgBouncer: {PGBOUNCER}")
+    with pooled(server.conninfo) as server.pooler:
+        DIRECT[str(server.pooler.port)] = server.conninfo
+        yield
+
+
+def direct(url: str) -> str:
+    """Give the address of a database at the server itself, for what tests do there beside the worker."""
+    parts = psycopg.conninfo.conninfo_to_dict(url)
+    if str(parts.get("port")) not in DIRECT:
+        return url
+    return make_conninfo(DIRECT[str(parts["port"])], dbname=str(parts["dbname"]), user=str(parts["user"]))
+
+
 def settings_for(url: str, **environment: str) -> Settings:
     """Settings as the environment of a test would give them: that database, and no long waits."""
     return Settings.from_environment({"DATABASE_URL": url, "WORKER_DATABASE_WAIT_SECONDS": "10", **environment})
@@ -90,14 +131,15 @@ def server(request: pytest.FixtureRequest) -> Iterator[TestServer]:
         migrate_url(template)
         running.admin.execute(f"CREATE ROLE {LOGIN_ROLE} LOGIN IN ROLE growth_worker")
         running.template = str(psycopg.conninfo.conninfo_to_dict(template)["dbname"])
-        yield running
+        with door_of(running):
+            yield running
 
 
 @pytest.fixture
 def database_url(server: TestServer) -> Iterator[str]:
     """A migrated database without rows, of this test alone."""
     conninfo = server.create_database(server.template)
-    yield conninfo
+    yield server.pooler.through(conninfo) if server.pooler else conninfo
     server.drop_database(conninfo)
 
 
@@ -105,7 +147,7 @@ def database_url(server: TestServer) -> Iterator[str]:
 def empty_database_url(server: TestServer) -> Iterator[str]:
     """A database without anything in it, of this test alone."""
     conninfo = server.create_database()
-    yield conninfo
+    yield server.pooler.through(conninfo) if server.pooler else conninfo
     server.drop_database(conninfo)
 
 
@@ -126,6 +168,6 @@ def connect() -> Iterator[Callable[[str], psycopg.Connection[Any]]]:
     with ExitStack() as stack:
 
         def open_connection(url: str) -> psycopg.Connection[Any]:
-            return stack.enter_context(psycopg.connect(url, autocommit=True))
+            return stack.enter_context(psycopg.connect(direct(url), autocommit=True))
 
         yield open_connection

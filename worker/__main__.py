@@ -44,6 +44,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
         except WorkerError as exc:
             return tell(exc)
+        except Exception as exc:  # noqa: BLE001 - the last place that can keep what an error quotes out of the output
+            from worker.logs import describe_error  # noqa: PLC0415 - only where it is needed
+
+            sys.stderr.write(f"Error: {describe_error(exc)}\n")
+            return 1
         return result if isinstance(result, int) else 0
 
 

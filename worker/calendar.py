@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 Schedule = time | timedelta | None  # once a local day at that time, at that distance, or never
@@ -62,9 +62,11 @@ def covers(done_as_of: datetime, wanted: datetime) -> bool:
     Whether a run that is done makes the wanted one superfluous (same job, same period).
 
     A day's last word is the run as of its end, local midnight: an earlier run of the same day does not stand for it.
-    During the day, one run is enough. `wanted` is in the worker's time zone.
+    During the day, one run is enough. `wanted` is in the worker's time zone, where clocks may jump over midnight: then
+    the day before ends at 01:00.
     """
-    return done_as_of >= wanted or wanted.time() != time()
+    before = (wanted.astimezone(UTC) - timedelta(microseconds=1)).astimezone(wanted.tzinfo)
+    return done_as_of >= wanted or before.date() == wanted.date()
 
 
 def parse_schedule(text: str) -> Schedule:

@@ -30,6 +30,7 @@ from worker.stopping import Interrupted
 from worker.timetable import PRUNE, read_recent, schedules_of
 
 TICK_SECONDS = 60
+OVERDUE_SECONDS = 75  # then we look without a ring: when the system's clock is set back, the scheduler waits for hours
 AWAY_SECONDS = 300  # without a database; then the process ends, so that whoever restarts it sees that too
 
 
@@ -93,7 +94,7 @@ def _serve(shift: Shift, rung: threading.Event) -> int:
     """Answer the clock in this, the main thread: here a signal calls off whatever runs."""
     seen = time.monotonic()
     while True:
-        rung.wait()
+        rung.wait(OVERDUE_SECONDS)
         rung.clear()
         try:
             tick(shift, lambda: datetime.now(tz=UTC))

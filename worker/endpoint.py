@@ -106,9 +106,10 @@ def serve(
     }
     try:
         server = _Server(address, routes)
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:
+        reason = getattr(exc, "strerror", None) or exc
         raise ConfigurationError(
-            [f"WORKER_HTTP: the worker cannot listen at {address[0]}, port {address[1]}: {exc.strerror or exc}"]
+            [f"WORKER_HTTP: the worker cannot listen at {address[0]}, port {address[1]}: {reason}"]
         ) from exc
     thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     thread.start()

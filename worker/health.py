@@ -16,7 +16,7 @@ def ask(address: tuple[str, int], path: str) -> tuple[bool, str]:
         connection.request("GET", path)
         response = connection.getresponse()
         well, body = response.status == http.HTTPStatus.OK, response.read(MOST_BYTES)
-    except (OSError, http.client.HTTPException) as exc:
+    except (OSError, UnicodeError, http.client.HTTPException) as exc:
         return False, f"no answer from {host}, port {port}: {exc or type(exc).__name__}"
     finally:
         connection.close()

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import Field, dataclass, field, fields
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -107,6 +108,9 @@ def _schedules(environ: Mapping[str, str], problems: list[str]) -> tuple[tuple[s
             found[job] = parse_schedule(text)
         except ValueError as exc:
             problems.append(f"{name} {exc}")
+        else:
+            if job == "prune" and isinstance(found[job], timedelta):
+                problems.append(f"{name} is {text!r}: it is a day's work, at a time of day such as 04:30, or off")
     return tuple(found.items())
 
 

@@ -188,7 +188,7 @@ def test_no_day_is_made_before_one_that_is_held(worker_url, company, monkeypatch
         (("--from", "2025-03-10", "--to", "2999-01-01"), "not over yet"),
         (("--from", "2025-03-10", "--to", "2025-03-09"), "comes after"),
         (("--from", "2025-03-10T10:00:00", "--to", "2025-03-11"), "no day"),
-        (("--from", "yesterday"), "no day"),
+        (("--from", "tomorrow"), "no day"),
         (("--from", "2025-03-10", "--every", "fortnight"), "no step"),
         ((), "--from"),
     ],

@@ -1,6 +1,7 @@
 """The daemon's tick on a real ledger: what is due is run once, in order, whoever else works on the same database."""
 
 import os
+import threading
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -159,7 +160,7 @@ def test_frozen_clock_and_random_outages(shift_for, name, catch_up, monkeypatch)
 class Rung:
     """A clock that has always just rung."""
 
-    def wait(self):
+    def wait(self, _seconds):
         return True
 
     def clear(self):
@@ -201,6 +202,25 @@ def test_what_fails_in_a_tick_is_tried_again_at_the_next(idle_shift, monkeypatch
     with pytest.raises(Interrupted):
         worker.daemon._serve(idle_shift, Rung())
     assert len(ticks) == 3
+
+
+def test_a_system_clock_that_was_set_back_stops_no_ticks(idle_shift, monkeypatch):
+    """The scheduler then waits until its next hour comes again: no ring for as long as the clock went back."""
+    ticks, stuck, too_late = [], threading.Event(), threading.Event()
+
+    def tick(_shift, _clock):
+        ticks.append(1)
+        if too_late.is_set() or len(ticks) == 3:
+            raise Interrupted(15)
+
+    monkeypatch.setattr(worker.daemon, "tick", tick)
+    monkeypatch.setattr(worker.daemon, "OVERDUE_SECONDS", 0.05, raising=False)
+    end = threading.Timer(5, lambda: (too_late.set(), stuck.set()))
+    end.start()
+    with pytest.raises(Interrupted):
+        worker.daemon._serve(idle_shift, stuck)
+    end.cancel()
+    assert not too_late.is_set()
 
 
 def test_the_clock_rings_at_once_and_then_each_minute(monkeypatch):

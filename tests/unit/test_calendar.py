@@ -1,6 +1,6 @@
 """What is due: every local day once, whatever ticks are lost, clocks are changed, or attempts fail."""
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -13,6 +13,8 @@ from worker.calendar import (
     MOST_ATTEMPTS,
     MOST_MISSED,
     Past,
+    covers,
+    end_of_day,
     find_due,
     next_attempt,
     parse_schedule,
@@ -48,6 +50,25 @@ def test_what_is_done_is_not_due():
 def test_a_run_at_noon_does_not_stand_for_the_whole_day():
     noon = NOON - timedelta(days=1)
     assert len(find_due(NOON, UTC_ZONE, DAILY, {("engagement_score", "2026-03-09"): done(noon)})) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "day"),
+    [
+        ("Africa/Cairo", date(2026, 4, 23)),
+        ("Asia/Beirut", date(2026, 3, 28)),
+        ("America/Havana", date(2026, 3, 7)),
+        ("America/Santiago", date(2026, 9, 5)),
+        ("UTC", date(2026, 3, 7)),
+    ],
+)
+def test_a_midnight_that_clocks_jump_over_still_ends_its_day(name, day):
+    """A process that is sent the instant gets it as 01:00, the first time that the clocks show."""
+    zone = ZoneInfo(name)
+    sent = datetime.fromisoformat(end_of_day(day, zone).isoformat()).astimezone(zone)
+    assert local_day(sent) == local_day(end_of_day(day, zone)) == day.isoformat()
+    assert not covers(datetime.combine(day, time(12), zone).astimezone(UTC), sent)
+    assert covers(sent.astimezone(UTC), sent)
 
 
 def test_job_by_interval_is_due_when_its_last_run_is_long_enough_ago():

@@ -159,3 +159,10 @@ def test_with_the_options_known_every_stranger_is_told():
     assert warn_about_unknown({"WORKER_COLOUR": "1"}, options=[]) == [
         "WORKER_COLOUR is not a setting and has no effect"
     ]
+
+
+def test_pruning_is_a_days_work():
+    """Its period is the day before: by an interval it would be due at every tick."""
+    with pytest.raises(ConfigurationError, match="WORKER_SCHEDULE_PRUNE is 'every 60m': it is a day's work"):
+        Settings.from_environment({"WORKER_SCHEDULE_PRUNE": "every 60m"})
+    assert dict(Settings.from_environment({"WORKER_SCHEDULE_PRUNE": "off"}).schedules) == {"prune": None}

@@ -48,6 +48,8 @@ REFUSED_FOR_GOOD = (
     "session is read-only",
 )
 
+UNREADABLE = "DATABASE_URL cannot be read as an address of a PostgreSQL database"
+
 DEFAULTS: dict[str, str | int] = {
     "application_name": APPLICATION_NAME,
     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -265,9 +267,9 @@ def _complete(url: str) -> str:
     """Add what a long-lived worker wants of a connection, wherever the address does not say it itself."""
     try:
         given = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
+    except (psycopg.ProgrammingError, UnicodeError):
         # Not `from` the error: its text repeats the address, and with it the password.
-        raise ConfigurationError(["DATABASE_URL cannot be read as an address of a PostgreSQL database"]) from None
+        raise ConfigurationError([UNREADABLE]) from None
     if any(not part.isdecimal() for part in str(given.get("port") or 5432).split(",")):
         raise ConfigurationError(
             ["The port in DATABASE_URL is not a number; is a / or @ of the password not written as %2F or %40?"]
@@ -283,6 +285,8 @@ def _wait_for_server(conninfo: str, wait_seconds: float) -> None:
         attempt += 1
         try:
             psycopg.connect(conninfo, prepare_threshold=None).close()
+        except (psycopg.ProgrammingError, UnicodeError):  # a timeout that is no number, a host that no name can be
+            raise ConfigurationError([UNREADABLE]) from None
         except psycopg.OperationalError as exc:
             reason = _reason(exc, conninfo)
             pause = pause_seconds(attempt)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -154,7 +154,8 @@ def top_names(leads: Leads, codes: IntArray, names: Sequence[str], mask: BoolArr
 
 def local_day(as_of: datetime) -> str:
     """Give the period: the local day of the last instant before as_of, in as_of's own time zone."""
-    return (as_of - timedelta(microseconds=1)).date().isoformat()
+    before = as_of.astimezone(UTC) - timedelta(microseconds=1)  # where clocks jump over midnight, the day before
+    return before.astimezone(as_of.tzinfo).date().isoformat()
 
 
 def level_name(mean: float) -> str | None:
