@@ -8,6 +8,7 @@ import click
 
 from worker.errors import WorkerError, tell
 from worker.settings import Settings, warn_about_unknown
+from worker.standard_streams import ensure_standard_streams
 from worker.stopping import Interrupted, Stop, stop_on_signals
 
 
@@ -32,6 +33,7 @@ def daemon(stop: Stop) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Start the daemon with the environment's settings and give its exit code; being asked to stop is no failure."""
+    ensure_standard_streams()
     with stop_on_signals(lambda _number: 0) as stop:
         try:
             result = daemon.main(

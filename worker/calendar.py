@@ -121,7 +121,8 @@ def find_due(
     Parameters
     ----------
     now : aware.
-    ledger : (job, period_key) -> what is known of it, for the last MOST_MISSED days at least.
+    ledger : (job, period_key) -> what is known of it, for the last MOST_MISSED days at least, and each job's last
+        period before them.
     catch_up : "latest": of the days that were missed, the last; "all": each, as of its own end, from the oldest that
         the ledger knows of this job on, MOST_MISSED at most; "none": not even the last, once its hour is ON_TIME past.
     """

@@ -22,6 +22,7 @@ from worker.logs import configure_logs, get_logger
 from worker.prune import run_prune
 from worker.runner import JobSummary, Outlets, Request, run_jobs
 from worker.settings import Settings
+from worker.standard_streams import ensure_standard_streams
 from worker.stopping import Interrupted, stop_on_signals
 from worker.timetable import PRUNE
 
@@ -110,6 +111,7 @@ def _hear(message: Mapping[str, Any], tell: Tell, on_retry: Callable[[], None]) 
 
 def main() -> int:
     """Do the errand that stdin says; the exit code is 0 also where jobs failed, which their summaries tell."""
+    ensure_standard_streams()
     with contextlib.suppress(AttributeError, OSError):  # only Linux has it
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     with stop_on_signals(lambda number: 128 + number, once=True) as stop:

@@ -152,6 +152,10 @@ def read_last_period(conn: Connection[Any], job: str, as_of: datetime) -> str | 
 
 
 def read_periods(conn: Connection[Any], since: str) -> dict[tuple[str, str], Past]:
-    """Read how the periods from `since` (a day, as text) on stand: (job, period_key) -> what is known of it."""
+    """
+    Read how the periods from `since` (a day, as text) on stand, and each job's last one before.
+
+    Returns (job, period_key) -> what is known of it.
+    """
     rows = conn.execute(query("read_periods"), {"since": since}).fetchall()
     return {(job, period): Past(*state) for job, period, *state in rows}

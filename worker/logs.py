@@ -5,7 +5,6 @@ Events are dotted names with flat keys: get_logger().info("shard.written", rows=
 redaction first, libraries' records and tracebacks included: no password, address or lead's text reaches a log line.
 """
 
-import contextlib
 import json
 import logging
 import math
@@ -178,22 +177,6 @@ class Redaction:
         return redact_text(str(value), self._secrets)
 
 
-class _Patient:
-    """A stream that a full disk, or a reader who left, does not break: what is logged is lost, the work is not."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError):
-            self._stream.flush()
-
-
 class _FromLibraries(logging.Handler):
     """Passes the warnings of libraries (scheduler, pool) on to our log, to be redacted and rendered alike."""
 
@@ -232,7 +215,7 @@ def configure_logs(
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Patient(stream))),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()

@@ -102,28 +102,43 @@ def run_prune(
     today = now.astimezone(settings.timezone).date()
     as_of = end_of_day(today - timedelta(days=1), settings.timezone)
     result = Pruned(local_day(as_of), dry_run)
-    lease: Lease | None = None
     try:
-        if not dry_run:
-            lease = _claim(database, settings, as_of, result, if_due=if_due)
-            if lease is None:
-                return result
-        with heartbeat(database, lease, settings.lease_seconds):
-            _Pruning(database, settings, catalogue, as_of, lease, result).do(progress)
-        _finish(database, lease, result)
-    except Exception as exc:  # noqa: BLE001 - told in the result, as a job's failure is in its summary
-        result.status, result.error = "failed", str(exc) if isinstance(exc, WorkerError) else describe_error(exc)
-        _end(database, lease, result)
-    except BaseException:
+        _attempt(database, settings, catalogue, as_of, result, if_due=if_due, progress=progress)
+    except BaseException:  # a signal, perhaps while a failure was being noted
         result.status = "interrupted"
         if not dry_run:
-            _end(database, lease, result)
+            _end(database, None, result)
         raise
     finally:
         result.seconds = round(time.monotonic() - started, 3)
         facts = {key: value for key, value in result.as_json().items() if key != "period_key"}
         get_logger().info("run.finished", period=result.period_key, **facts)
     return result
+
+
+def _attempt(
+    database: Database,
+    settings: Settings,
+    catalogue: Catalogue,
+    as_of: datetime,
+    result: Pruned,
+    *,
+    if_due: bool,
+    progress: Callable[[str, int, int], None],
+) -> None:
+    """Claim, prune and finish; a failure is told in the result, and the run ended with it."""
+    lease: Lease | None = None
+    try:
+        if not result.dry_run:
+            lease = _claim(database, settings, as_of, result, if_due=if_due)
+            if lease is None:
+                return
+        with heartbeat(database, lease, settings.lease_seconds):
+            _Pruning(database, settings, catalogue, as_of, lease, result).do(progress)
+        _finish(database, lease, result)
+    except Exception as exc:  # noqa: BLE001 - told in the result, as a job's failure is in its summary
+        result.status, result.error = "failed", str(exc) if isinstance(exc, WorkerError) else describe_error(exc)
+        _end(database, lease, result)
 
 
 def _claim(database: Database, settings: Settings, as_of: datetime, result: Pruned, *, if_due: bool) -> Lease | None:

@@ -111,7 +111,7 @@ class Readiness:
     Answers whether the worker is ready, within LIMIT_SECONDS whatever the network does.
 
     Each look has a connection of its own, closed at once, on a thread of its own: a connection that hangs keeps that
-    thread waiting, until TCP gives it up, and nobody else. There is one look at a time.
+    thread waiting, and nobody else, until its patience ends. There is one look at a time.
     """
 
     def __init__(self, database: Database, settings: Settings) -> None:
@@ -145,7 +145,7 @@ class _Look:
 
     def _run(self) -> None:
         try:
-            with self._database.autocommit() as conn, conn.transaction():
+            with self._database.autocommit(LIMIT_SECONDS) as conn, conn.transaction():
                 conn.execute(query("set_probe_limits"), {"limit": STATEMENT_LIMIT})
                 statuses = read_statuses(conn, self._settings, datetime.now(tz=UTC))
             late = {status.job: status.late_periods for status in statuses if status.late_periods}

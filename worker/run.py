@@ -17,6 +17,7 @@ import click
 from worker import __version__
 from worker.errors import DatabaseUnavailableError, WorkerError, tell
 from worker.settings import Settings, warn_about_unknown
+from worker.standard_streams import ensure_standard_streams
 from worker.stopping import Interrupted, Stop, stop_on_signals
 
 JOBS_COMMAND = "jobs"
@@ -609,6 +610,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code; errors become a sentence on stderr."""
+    ensure_standard_streams()
     with stop_on_signals(lambda number: 128 + number) as stop:
         return _main(argv, stop)
 

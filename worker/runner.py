@@ -220,14 +220,45 @@ def _run_job(
 ) -> JobSummary:
     started = time.monotonic()
     summary = JobSummary(name, local_day(request.as_of))
-    log = get_logger().bind(job=name, period=summary.period_key)
+    try:
+        _attempt(database, settings, request, outlets, catalogue=catalogue, reading=reading, summary=summary)
+    except BrokenPipeError:  # nobody reads what a dry run prints any more
+        summary.status = "interrupted"
+        raise
+    except Exception:
+        raise
+    except BaseException:  # a signal, perhaps while a failure was being noted
+        summary.status = "interrupted"
+        if request.whole:
+            _call_off(database, summary)
+        raise
+    finally:
+        summary.seconds = round(time.monotonic() - started, 3)
+        summary.passed_over = {**reading.passed_over, **summary.passed_over}
+        facts = {key: value for key, value in summary.as_json().items() if key not in ("job", "period_key")}
+        get_logger().info("run.finished", job=name, period=summary.period_key, **facts)
+        outlets.summary(summary)
+    return summary
+
+
+def _attempt(
+    database: Database,
+    settings: Settings,
+    request: Request,
+    outlets: Outlets,
+    *,
+    catalogue: Catalogue,
+    reading: _Reading,
+    summary: JobSummary,
+) -> None:
+    """Claim, work and finish; a failure is told in the summary, and the run ended with it."""
     lease: Lease | None = None
     try:
         if request.whole:
             lease = _claim(database, settings, request, summary)
             if lease is None:
-                return summary
-        work = _Work(database, settings, request, outlets, catalogue, load_job(name), lease, summary)
+                return
+        work = _Work(database, settings, request, outlets, catalogue, load_job(summary.job), lease, summary)
         with heartbeat(database, lease, settings.lease_seconds):
             work.do(reading)
         summary.status = "failed" if summary.failed_clients else "done"
@@ -242,25 +273,13 @@ def _run_job(
         _release(database, lease, summary)
         if exc.exit_code > 1:
             raise
-    except BrokenPipeError:  # nobody reads what a dry run prints any more
-        summary.status = "interrupted"
+    except BrokenPipeError:
         raise
     except Exception as exc:  # one job's failure must not take the others with it
         summary.status, summary.error = "failed", describe_error(exc)
+        log = get_logger().bind(job=summary.job, period=summary.period_key)
         log.exception("run.failed")
         _release(database, lease, summary)
-    except BaseException:
-        summary.status = "interrupted"
-        if request.whole:
-            _call_off(database, summary)
-        raise
-    finally:
-        summary.seconds = round(time.monotonic() - started, 3)
-        summary.passed_over = {**reading.passed_over, **summary.passed_over}
-        facts = {key: value for key, value in summary.as_json().items() if key not in ("job", "period_key")}
-        log.info("run.finished", **facts)
-        outlets.summary(summary)
-    return summary
 
 
 def _claim(database: Database, settings: Settings, request: Request, summary: JobSummary) -> Lease | None:

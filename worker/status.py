@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from worker.calendar import MOST_MISSED, Past, Schedule, end_of_day, find_due, next_attempt
+from worker.calendar import Past, Schedule, end_of_day, find_due, next_attempt
 from worker.lateness import DAY, LedgerRow, Lookout, first_instant
 
 FELL_SILENT = "its process fell silent"  # killed, or cut off from the database: it could not write why
@@ -105,7 +105,8 @@ def find_status(
     Parameters
     ----------
     now : aware.
-    rows : what the ledger knows of the last MOST_MISSED days at least; older rows only tell the last success.
+    rows : what the ledger knows of the last MOST_MISSED days at least, each job's last period before them, and its last
+        success.
     catch_up : as in find_due; under "all" every day that is still to be made good counts.
     installed_at : when the database was made ready for the worker; None: long ago.
     """
@@ -125,8 +126,7 @@ def words_of(schedule: Schedule) -> str:
 
 
 def _status(look: Lookout, job: str, schedule: Schedule, rows: Sequence[LedgerRow]) -> JobStatus:
-    oldest = (look.here.date() - (MOST_MISSED + 2) * DAY).isoformat()  # as far back as the daemon looks
-    recent = {row.period_key: row for row in rows if row.period_key >= oldest}
+    recent = {row.period_key: row for row in rows}
     ledger = {(job, period): row.past for period, row in recent.items()}
     due = bool(find_due(look.now, look.zone, {job: schedule}, ledger, look.catch_up))
     success = max((row for row in rows if row.succeeded_at), key=lambda row: row.period_key, default=None)

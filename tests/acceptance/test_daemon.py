@@ -13,6 +13,7 @@ from support import add_client, add_simple_leads, clean_environment, run_worker,
 
 import worker.daemon
 import worker.errand
+from worker.calendar import MOST_MISSED, find_due
 from worker.daemon import Shift, tick
 from worker.database.pool import open_pool
 from worker.endpoint import Pulse
@@ -22,9 +23,10 @@ from worker.jobs import JOB_NAMES
 from worker.jobs.windows import local_day
 from worker.ledger import claim_run, finish_run
 from worker.metrics import Metrics
+from worker.readiness import read_statuses
 from worker.runner import JobSummary
 from worker.stopping import Interrupted
-from worker.timetable import schedules_of
+from worker.timetable import read_recent, schedules_of
 
 NOON = datetime(2025, 3, 31, 12, tzinfo=UTC)
 ANALYSES = [name for name in JOB_NAMES if name != "conversion_events"]
@@ -155,6 +157,26 @@ def test_frozen_clock_and_random_outages(shift_for, name, catch_up, monkeypatch)
     assert len(found) == len(set(found))
     every = {min(found) + timedelta(days=n) for n in range((max(found) - min(found)).days + 1)}
     assert set(found) == {"latest": up, "all": every, "none": at_hour}[catch_up]
+
+
+def test_after_an_outage_longer_than_is_made_good_all_makes_good_what_it_promises(database_url, connect):
+    last = NOON.replace(hour=0) - timedelta(days=200)
+    settings = settings_for(database_url, WORKER_CATCH_UP="all")
+    with connect(database_url).transaction() as transaction:
+        conn = transaction.connection
+        conn.execute("UPDATE worker.migrations SET applied_at = %s", (last,))
+        finish_run(conn, claim_run(conn, "urgency_trend", local_day(last), last, 60), "done", {})
+    with open_pool(settings) as database:
+        known = database.retrying(lambda conn: read_recent(conn, NOON), read_only=True)
+        (status,) = [
+            found
+            for found in database.retrying(lambda conn: read_statuses(conn, settings, NOON), read_only=True)
+            if found.job == "urgency_trend"
+        ]
+    due = find_due(NOON, settings.timezone, schedules_of(settings), known, settings.catch_up)
+    days = [local_day(item.as_of) for item in due if item.job == "urgency_trend"]
+    assert (len(days), days[-1]) == (MOST_MISSED, "2025-03-30")
+    assert list(status.late_periods) == days
 
 
 class Rung:

@@ -242,6 +242,31 @@ def test_ready_answers_in_time_when_the_database_does_not(worker_url, monkeypatc
         assert time.monotonic() - began < 2  # twenty askers share the one look that hangs
 
 
+@pytest.mark.parametrize("server", ["embedded"], indirect=True)
+def test_ready_is_so_again_after_a_look_that_was_never_answered(database_url, connect, monkeypatch):
+    """As behind a pooler that is alive, takes the question, and passes nothing on."""
+    all_well(connect(database_url))
+    monkeypatch.setattr(worker.readiness, "LIMIT_SECONDS", 2.0)
+    monkeypatch.setattr(worker.readiness, "FRESH_SECONDS", 0)
+    real, held = worker.readiness.read_statuses, []
+
+    def stop_the_server_first(conn, *arguments):
+        if not held:
+            held.append(conn.execute("SELECT pg_backend_pid()").fetchone()[0])
+            os.kill(held[0], signal.SIGSTOP)
+        return real(conn, *arguments)
+
+    monkeypatch.setattr(worker.readiness, "read_statuses", stop_the_server_first)
+    with open_pool(settings_for(database_url)) as database:
+        ready = Readiness(database, database.settings)
+        try:
+            assert ready() == Verdict(database=False)
+            assert ready._look._done.wait(10)
+            assert ready() == WELL
+        finally:
+            os.kill(held[0], signal.SIGCONT)
+
+
 def test_ready_says_no_where_the_ledger_cannot_be_read(empty_database_url):
     with open_pool(settings_for(empty_database_url)) as database:
         assert Readiness(database, database.settings)() == Verdict(database=False)

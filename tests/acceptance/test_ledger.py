@@ -8,11 +8,15 @@ import pytest
 from conftest import settings_for
 from support import add_client, add_simple_leads, snapshots
 
+import worker.prune
+import worker.runner
 from worker.database.pool import Database, open_pool
+from worker.errand import Errand, do_errand
 from worker.errors import LeaseLostError
 from worker.growth_brain import Written
 from worker.ledger import claim_run, finish_run, note_shard, read_shard, release_run, renew_lease
 from worker.runner import Outlets, Request, run_jobs
+from worker.stopping import Interrupted
 
 JOB, DAY = "urgency_trend", "2025-03-30"
 AS_OF = datetime(2025, 3, 31, tzinfo=UTC)
@@ -121,3 +125,22 @@ def test_a_connection_lost_after_the_commit_changes_nothing_of_what_is_told(data
     assert (summary.status, summary.inserted, summary.unchanged) == ("done", 2, 0)
     assert run_row(conn) == ("done", 1)
     assert len(snapshots(conn)) == 2
+
+
+@pytest.mark.parametrize("job", [JOB, "prune"])
+def test_a_signal_while_a_failure_is_noted_gives_the_run_back(database_url, conn, monkeypatch, job):
+    """Else whoever comes next would wait until the lease runs out."""
+
+    def fail(*_):
+        raise RuntimeError("planted")
+
+    def signal_comes(*_):
+        raise Interrupted(15)
+
+    monkeypatch.setattr(worker.runner._Work, "do", fail)
+    monkeypatch.setattr(worker.prune._Pruning, "do", fail)
+    for module in (worker.runner, worker.prune):
+        monkeypatch.setattr(module, "finish_run", signal_comes)
+    with open_pool(settings_for(database_url)) as database, pytest.raises(Interrupted):
+        do_errand(database, database.settings, Errand((job,), AS_OF, if_due=False), lambda _: None)
+    assert conn.execute("SELECT job, status, attempts FROM worker.runs").fetchall() == [(job, "released", 0)]

@@ -242,14 +242,3 @@ def test_a_cycle_and_a_megabyte_are_cut_short():
 @given(st.text())
 def test_redaction_never_fails(text):
     assert isinstance(redact_text(text), str)
-
-
-def test_a_full_disk_under_the_log_does_not_stop_the_work():
-    class Full(io.StringIO):
-        def flush(self):
-            raise OSError(28, "No space left on device")
-
-    configure_logs("INFO", Full())
-    get_logger().info("run.finished", job="urgency_trend")
-    with pytest.raises(OSError, match="No space left"):
-        Full().flush()

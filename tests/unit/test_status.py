@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from worker.calendar import MOST_ATTEMPTS, Past, find_due, next_attempt
+from worker.calendar import MOST_ATTEMPTS, MOST_MISSED, Past, find_due, next_attempt
 from worker.lateness import LedgerRow, first_instant
 from worker.status import FELL_SILENT, find_status, words_of
 from worker.status_table import as_json, print_statuses
@@ -148,9 +148,10 @@ def test_catch_up_all_counts_every_day_that_is_to_be_made_good():
     assert at(NOON, *rows).late_periods == ("2026-03-09",)
 
 
-def test_what_lies_further_back_than_the_calendar_looks_is_not_to_be_made_good():
+def test_after_a_longer_outage_all_days_that_are_still_to_be_made_good_are_late():
     found = at(NOON, row(period="2025-01-05", as_of=MIDNIGHT - 428 * DAY), catch_up="all")
-    assert (found.state, found.late_periods, found.last_period) == ("late", ("2026-03-09",), "2025-01-05")
+    assert (found.state, len(found.late_periods), found.last_period) == ("late", MOST_MISSED, "2025-01-05")
+    assert (found.late_periods[0], found.late_periods[-1]) == ("2025-12-08", "2026-03-09")
 
 
 def test_last_success_is_that_of_the_newest_day_not_the_newest_run():

@@ -113,12 +113,17 @@ class Database:
             yield conn
 
     @contextlib.contextmanager
-    def autocommit(self) -> Iterator[Connection]:
-        """Open a connection of its own without a transaction, for scripts that begin and commit by themselves."""
+    def autocommit(self, patience_seconds: float | None = None) -> Iterator[Connection]:
+        """
+        Open a connection of its own without a transaction, for scripts that begin and commit by themselves.
+
+        patience_seconds : how long to wait for each answer of the server; None: without end.
+        """
         with (
             _naming_the_absent(self._conninfo),
-            psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None) as conn,
+            PunctualConnection.connect(self._conninfo, autocommit=True, prepare_threshold=None) as conn,
         ):
+            conn.patience_seconds = patience_seconds
             yield conn
 
     def rest(self) -> None:

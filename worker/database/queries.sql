@@ -448,12 +448,15 @@ SELECT
     (SELECT max(m.as_of) FROM worker.models AS m WHERE m.job = %(job)s AND m.as_of <= %(begins)s)
 
 -- name: read_periods
--- How the last periods stand, for the calendar; of one that runs, until when it is held. Served by the ledger's primary
--- key; the ledger is small.
+-- How the last periods stand, for the calendar; of one that runs, until when it is held. And each job's last before
+-- them: it tells an outage longer than that from a job that was never run. Served by the ledger's primary key; the ledger
+-- is small.
 SELECT r.job, r.period_key, r.status, r.as_of, coalesce(r.finished_at, r.lease_until), r.attempts,
     r.status = 'running' AND r.lease_until > now()
 FROM worker.runs AS r
-WHERE r.shard = -1 AND r.period_key >= %(since)s
+WHERE r.shard = -1 AND (r.period_key >= %(since)s OR (r.job, r.period_key) IN (
+    SELECT o.job, max(o.period_key) FROM worker.runs AS o
+    WHERE o.shard = -1 AND o.period_key < %(since)s GROUP BY o.job))
 
 -- name: read_claim_instants
 -- For each event type whose windows overlap, the instants whose claims are to be decided: the newest whose time has come,
@@ -589,8 +592,8 @@ WHERE m.version = ANY (%(versions)s::text[])
 RETURNING m.version, m.job
 
 -- name: read_status
--- How the recent periods stand and went, and each job's newest that is done, for whoever looks; clients by id. Served by
--- the ledger's primary key; the ledger is small.
+-- How the recent periods stand and went, each job's last before them, as in read_periods, and its newest that is done,
+-- for whoever looks; clients by id. Served by the ledger's primary key; the ledger is small.
 WITH newest AS (
     SELECT n.job, max(n.period_key) AS period_key FROM worker.runs AS n
     WHERE n.shard = -1 AND (n.status = 'done' OR n.succeeded_at IS NOT NULL) GROUP BY n.job
@@ -601,7 +604,9 @@ SELECT r.job, r.period_key, r.status, r.as_of, coalesce(r.finished_at, r.lease_u
     coalesce(r.succeeded_at, CASE WHEN r.status = 'done' THEN r.finished_at END) AS succeeded_at
 FROM worker.runs AS r
 LEFT JOIN newest AS n ON n.job = r.job AND n.period_key = r.period_key
-WHERE r.shard = -1 AND (r.period_key >= %(since)s OR n.job IS NOT NULL)
+WHERE r.shard = -1 AND (r.period_key >= %(since)s OR n.job IS NOT NULL OR (r.job, r.period_key) IN (
+    SELECT o.job, max(o.period_key) FROM worker.runs AS o
+    WHERE o.shard = -1 AND o.period_key < %(since)s GROUP BY o.job))
 ORDER BY r.job, r.period_key
 
 -- name: read_installed_at
