@@ -32,13 +32,18 @@ NOT_BEHIND_A_POOLER = {  # what tests do there beside the worker, and a pooler h
     "test_the_owner_runs_with_more_rights_than_it_needs": "drops roles of which PgBouncer keeps connections",
 }
 
+NOT_AS_A_MEMBER = {
+    "test_a_role_that_may_not_see_who_wrote_reads_everything": "sets the owner beside the member",
+}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Behind a pooler, skip what cannot be tried there."""
-    for item in items if os.environ.get("ACCEPTANCE_POOLER") else []:
-        reason = NOT_BEHIND_A_POOLER.get(getattr(item, "originalname", ""))
-        if reason is not None:
-            item.add_marker(pytest.mark.skip(reason=reason))
+    """Behind a pooler, or as a member of growth_worker, skip what cannot be tried there."""
+    for variable, skipped in (("ACCEPTANCE_POOLER", NOT_BEHIND_A_POOLER), ("ACCEPTANCE_MEMBER", NOT_AS_A_MEMBER)):
+        for item in items if os.environ.get(variable) else []:
+            reason = skipped.get(getattr(item, "originalname", ""))
+            if reason is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @dataclass

@@ -34,24 +34,31 @@ def daemon(stop: Stop) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Start the daemon with the environment's settings and give its exit code; being asked to stop is no failure."""
     ensure_standard_streams()
-    with stop_on_signals(lambda _number: 0) as stop:
-        try:
-            result = daemon.main(
-                args=None if argv is None else list(argv), prog_name="python -m worker", standalone_mode=False, obj=stop
-            )
-        except (Interrupted, click.exceptions.Abort):  # asked to stop before it had begun
-            return 0
-        except click.ClickException as exc:
-            exc.show()
-            return 2
-        except WorkerError as exc:
-            return tell(exc)
-        except Exception as exc:  # noqa: BLE001 - the last place that can keep what an error quotes out of the output
-            from worker.logs import describe_error  # noqa: PLC0415 - only where it is needed
+    try:
+        with stop_on_signals(lambda _number: 0) as stop:
+            return _main(argv, stop)
+    except Interrupted:  # at the very beginning
+        return 0
 
-            sys.stderr.write(f"Error: {describe_error(exc)}\n")
-            return 1
-        return result if isinstance(result, int) else 0
+
+def _main(argv: Sequence[str] | None, stop: Stop) -> int:
+    try:
+        result = daemon.main(
+            args=None if argv is None else list(argv), prog_name="python -m worker", standalone_mode=False, obj=stop
+        )
+    except (Interrupted, click.exceptions.Abort):  # asked to stop before it had begun
+        return 0
+    except click.ClickException as exc:
+        exc.show()
+        return 2
+    except WorkerError as exc:
+        return tell(exc)
+    except Exception as exc:  # noqa: BLE001 - the last place that can keep what an error quotes out of the output
+        from worker.logs import describe_error  # noqa: PLC0415 - only where it is needed
+
+        sys.stderr.write(f"Error: {describe_error(exc)}\n")
+        return 1
+    return result if isinstance(result, int) else 0
 
 
 if __name__ == "__main__":

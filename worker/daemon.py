@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -92,49 +92,69 @@ class Shift:
 
 def _serve(shift: Shift, rung: threading.Event) -> int:
     """Answer the clock in this, the main thread: here a signal calls off whatever runs."""
-    seen = time.monotonic()
+    away_since: float | None = None
     while True:
         rung.wait(OVERDUE_SECONDS)
         rung.clear()
+        began = time.monotonic()
         try:
             tick(shift, lambda: datetime.now(tz=UTC))
-            seen = time.monotonic()
+            away_since = None
         except DatabaseUnavailableError as exc:
-            away = time.monotonic() - seen
+            if away_since is None:  # it was there until then, however long ago the tick began
+                away_since = max(began, time.monotonic() - shift.settings.database_wait_seconds)
+            away = time.monotonic() - away_since
             get_logger().error("daemon.database_away", reason=str(exc), seconds=round(away))
             if away > AWAY_SECONDS:
                 return 1
         except (WorkerError, psycopg.Error) as exc:
             # The next tick tries again; what was due stays due.
+            away_since = None
             get_logger().error("daemon.tick_failed", reason=describe_error(exc))
         finally:
             shift.database.rest()
 
 
 def tick(shift: Shift, clock: Callable[[], datetime]) -> list[Due]:
-    """Run everything that is due, and what falls due meanwhile, each at most once; gives what was run."""
+    """
+    Run what is due, and what falls due meanwhile, each at most once; gives what was run.
+
+    Once the clock has rung again, the rest is left to the next tick: behind many days to make good, what is due every
+    few minutes must not wait for the last of them.
+    """
     shift.pulse.beat()
-    database, settings = shift.database, shift.settings
+    try:
+        ran = _run_due(shift, clock)
+    except DatabaseUnavailableError:
+        raise
+    except (WorkerError, psycopg.Error):
+        with contextlib.suppress(WorkerError, psycopg.Error):  # the first error is the one to report
+            _look_back(shift, clock())
+        raise
+    _look_back(shift, clock())
+    return ran
+
+
+def _run_due(shift: Shift, clock: Callable[[], datetime]) -> list[Due]:
+    settings, began = shift.settings, clock()
     ran: list[Due] = []
     while True:
         now = clock()
-        known = _known(database, now)
+        known = _known(shift.database, now)
         tried = {(item.job, local_day(item.as_of)) for item in ran}
         due = [
             item
             for item in find_due(now, settings.timezone, schedules_of(settings), known, settings.catch_up)
             if (item.job, local_day(item.as_of)) not in tried
         ]
-        if not due:
-            break
+        if not due or (ran and now - began >= timedelta(seconds=TICK_SECONDS)):
+            return ran
         group = _together(due)
         ran += group
         with shift.pulse.working():
             statuses = _run(shift, group)
         if "held" in statuses:  # what comes after rests on it: whoever works on it goes on
-            break
-    _look_back(shift, clock())
-    return ran
+            return ran
 
 
 def _known(database: Database, now: datetime) -> Mapping[tuple[str, str], Past]:

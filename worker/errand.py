@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -65,25 +65,18 @@ def send_out(errand: Errand, tell: Tell, on_retry: Callable[[], None]) -> None:
 
     Interrupted is passed on to it, and raised when it has ended. Raises what keeps it from its work: WorkerError.
     """
-    with subprocess.Popen(
-        [sys.executable, "-m", "worker.errand"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
-        start_new_session=True,  # a Ctrl-C at the terminal is the daemon's to pass on, once
-    ) as process:
+    with _start(errand) as process:
         assert process.stdin is not None  # noqa: S101 - what PIPE means
         assert process.stdout is not None  # noqa: S101
         try:
             with contextlib.suppress(BrokenPipeError):  # it is gone already; its exit code tells
                 process.stdin.write(_as_line(errand))
                 process.stdin.close()
-            for line in process.stdout:
-                _hear(json.loads(line), tell, on_retry)
+            _listen(process.stdout, tell, on_retry)
         except Interrupted:
             process.terminate()
-            for line in process.stdout:  # what it still says while it gives its run back
-                _hear(json.loads(line), tell, on_retry)
+            with contextlib.suppress(WorkerError):  # whatever it still says while it gives its run back: we stop
+                _listen(process.stdout, tell, on_retry)
             raise
         code = process.wait()
     if code != 0:
@@ -91,9 +84,32 @@ def send_out(errand: Errand, tell: Tell, on_retry: Callable[[], None]) -> None:
         raise WorkerError(f"the process that ran {', '.join(errand.jobs)} ended by {cause}")
 
 
+def _start(errand: Errand) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "worker.errand"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            start_new_session=True,  # a Ctrl-C at the terminal is the daemon's to pass on, once
+        )
+    except OSError as exc:  # no memory or no place for one more: it may pass
+        raise WorkerError(f"no process could be started to run {', '.join(errand.jobs)}") from exc
+
+
 def _as_line(errand: Errand) -> str:
     values = {"jobs": errand.jobs, "as_of": errand.as_of.isoformat(), "if_due": errand.if_due}
     return json.dumps({**values, "backfill": errand.backfill}) + "\n"
+
+
+def _listen(lines: Iterable[str], tell: Tell, on_retry: Callable[[], None]) -> None:
+    for line in lines:
+        try:
+            message = json.loads(line)
+        except ValueError:  # half a line: it was killed while it spoke, as its exit code tells
+            continue
+        if isinstance(message, Mapping):
+            _hear(message, tell, on_retry)
 
 
 def _hear(message: Mapping[str, Any], tell: Tell, on_retry: Callable[[], None]) -> None:

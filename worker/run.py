@@ -611,8 +611,11 @@ def _pair(text: str) -> tuple[str, str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code; errors become a sentence on stderr."""
     ensure_standard_streams()
-    with stop_on_signals(lambda number: 128 + number) as stop:
-        return _main(argv, stop)
+    try:
+        with stop_on_signals(lambda number: 128 + number) as stop:
+            return _main(argv, stop)
+    except Interrupted as exc:  # at the very beginning
+        return 128 + exc.number
 
 
 def _main(argv: Sequence[str] | None, stop: Stop) -> int:

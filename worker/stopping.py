@@ -41,10 +41,11 @@ class Stop:
         self.once = once
         self.grace_seconds = DEFAULT_GRACE_SECONDS
         self.number: int | None = None  # of the signal that came
+        self.over = False  # the block has ended: there is nothing left to call off
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
         """Call off what the main thread does, once; afterwards it is giving things back."""
-        if self.number is None:
+        if self.number is None and not self.over:
             self.number = number
             raise Interrupted(number)
 
@@ -93,6 +94,8 @@ def stop_on_signals(exit_code: Callable[[int], int], *, once: bool = False) -> I
     """
     Turn the first SIGTERM or SIGINT within the block into Interrupted; only in the main thread.
 
+    It may also come while the block is entered: whoever decides on the exit code catches it around this.
+
     exit_code : from the signal's number, what the process ends with where it has to be ended from outside.
     once : a second signal means no more than the first: it may come from both the daemon and its supervisor.
     """
@@ -100,14 +103,16 @@ def stop_on_signals(exit_code: Callable[[int], int], *, once: bool = False) -> I
     _current = stop = Stop(exit_code, once=once)
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
-    before = {number: signal.signal(number, stop.on_signal) for number in SIGNALS}
     descriptor = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
     thread = threading.Thread(target=stop.watch, args=(ours,), name="stop", daemon=True)
     thread.start()
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
+        for number in SIGNALS:  # last: from here on a signal can come
+            signal.signal(number, stop.on_signal)
         yield stop
     finally:
-        _current = None
+        stop.over, _current = True, None
         signal.set_wakeup_fd(descriptor)
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from conftest import LOGIN_ROLE
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
@@ -44,6 +46,13 @@ class Outcome:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+def as_the_worker(url: str | None, arguments: Sequence[object]) -> str | None:
+    """With ACCEPTANCE_MEMBER set, whatever tests run as the owner runs as a member of growth_worker; not `migrate`."""
+    if url is None or not os.environ.get("ACCEPTANCE_MEMBER") or "migrate" in arguments or "user=" not in url:
+        return url
+    return make_conninfo(url, user=LOGIN_ROLE)
+
+
 def clean_environment(url: str | None, **environment: str) -> dict[str, str]:
     """The environment of this process with these settings of the worker and no others."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("WORKER_") and k != "DATABASE_URL"}
@@ -70,7 +79,7 @@ def run_worker(url: str | None, *arguments: object, **environment: str) -> Outco
     """Run the command line in this process: what `python -m worker.run` does, without waiting for its imports."""
     out, err = StringIO(), StringIO()
     with (
-        _as_in_a_process_of_its_own(clean_environment(url, **environment)),
+        _as_in_a_process_of_its_own(clean_environment(as_the_worker(url, arguments), **environment)),
         redirect_stdout(out),
         redirect_stderr(err),
     ):
@@ -83,14 +92,14 @@ def start_worker(url: str | None, *arguments: object, **environment: str) -> sub
     return subprocess.Popen(
         [sys.executable, "-m", "worker.run", *map(str, arguments)],
         cwd=PROJECT,
-        env=clean_environment(url, **environment),
+        env=clean_environment(as_the_worker(url, arguments), **environment),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def finished(process: subprocess.Popen[str], timeout_seconds: float = 60) -> Outcome:
+def finished(process: subprocess.Popen[str], timeout_seconds: float = 180) -> Outcome:
     """Wait for the process to end."""
     out, err = process.communicate(timeout=timeout_seconds)
     return Outcome(process.returncode, out, err)

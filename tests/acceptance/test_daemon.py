@@ -1,6 +1,8 @@
 """The daemon's tick on a real ledger: what is due is run once, in order, whoever else works on the same database."""
 
+import itertools
 import os
+import sys
 import threading
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -179,6 +181,32 @@ def test_after_an_outage_longer_than_is_made_good_all_makes_good_what_it_promise
     assert list(status.late_periods) == days
 
 
+def test_behind_long_work_what_is_frequent_has_its_turn(shift_for):
+    """Each look at the clock finds two minutes gone."""
+    shift, looks = shift_for(), itertools.count()
+
+    def clock():
+        return NOON + next(looks) * timedelta(minutes=2)
+
+    turns = [[job for job, _ in periods(tick(shift, clock))] for _ in range(4)]
+    assert turns == [["conversion_events"], ANALYSES, ["prune"], []]
+
+
+def test_what_is_late_is_counted_also_where_every_tick_fails(shift_for, monkeypatch):
+    """Else a figure of better days would stay."""
+    shift = shift_for()
+
+    def fail(*_):
+        raise DatabaseShapeError(["a column went away"])
+
+    monkeypatch.setattr(worker.daemon, "_run", fail)
+    with pytest.raises(DatabaseShapeError):
+        tick(shift, lambda: datetime.now(tz=UTC) + timedelta(days=3))
+    late = shift.metrics.registry.get_sample_value("growth_worker_late_periods", {"job": "urgency_trend"})
+    assert late
+    assert late > 0
+
+
 class Rung:
     """A clock that has always just rung."""
 
@@ -209,6 +237,20 @@ def test_a_database_that_stays_away_ends_the_daemon_with_1(idle_shift, monkeypat
     monkeypatch.setattr(worker.daemon, "AWAY_SECONDS", 0.05)
     assert worker.daemon._serve(idle_shift, Rung()) == 1
     assert len(ticks) > 1
+
+
+def test_a_database_that_goes_after_long_work_has_its_five_minutes(idle_shift, monkeypatch):
+    now, ticks = [1000.0], []
+
+    def tick(_shift, _clock):
+        ticks.append(now[0])
+        now[0] += 7200 if len(ticks) == 1 else 60
+        raise DatabaseUnavailableError("away")
+
+    monkeypatch.setattr(worker.daemon.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(worker.daemon, "tick", tick)
+    assert worker.daemon._serve(idle_shift, Rung()) == 1
+    assert now[0] - ticks[1] >= 240
 
 
 def test_what_fails_in_a_tick_is_tried_again_at_the_next(idle_shift, monkeypatch):
@@ -287,3 +329,40 @@ def test_an_errand_whose_process_is_killed_is_no_end_of_the_daemon(monkeypatch):
     monkeypatch.setattr(worker.errand.sys, "executable", "/bin/false")
     with pytest.raises(WorkerError, match="exit code 1"):
         send_out(errand("urgency_trend"), lambda _: None, lambda: None)
+
+
+def pretend(monkeypatch, tmp_path, script):
+    """Let this be what does errands."""
+    program = tmp_path / "python"
+    program.write_text(f"#!{sys.executable}\nimport os, signal, sys, time\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(worker.errand.sys, "executable", str(program))
+
+
+def test_an_errand_that_is_killed_while_it_speaks_or_cannot_start_is_no_end_of_the_daemon(monkeypatch, tmp_path):
+    pretend(monkeypatch, tmp_path, """os.write(1, b'{"job": "urgency'); os.kill(os.getpid(), signal.SIGKILL)""")
+    with pytest.raises(WorkerError, match="ended by SIGKILL"):
+        send_out(errand("urgency_trend"), lambda _: None, lambda: None)
+    monkeypatch.setattr(worker.errand.sys, "executable", str(tmp_path / "gone"))
+    with pytest.raises(WorkerError, match="no process could be started to run urgency_trend"):
+        send_out(errand("urgency_trend"), lambda _: None, lambda: None)
+
+
+def test_an_errand_that_fails_while_it_is_called_off_does_not_keep_the_daemon_from_stopping(monkeypatch, tmp_path):
+    """As where the database is stopped at the same time."""
+    script = """
+def fail(*_):
+    print('{"error": "DatabaseUnavailableError", "problems": ["away"]}', flush=True)
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, fail)
+print('{"retry": 1}', flush=True)
+time.sleep(20)
+"""
+    pretend(monkeypatch, tmp_path, script)
+
+    def stop():
+        raise Interrupted(15)
+
+    with pytest.raises(Interrupted):
+        send_out(errand("urgency_trend"), lambda _: None, stop)

@@ -11,7 +11,7 @@ from daemons import BLOCKED, OURS, SCHEDULED, running_daemon, wait_for_backend
 from hardship import add_world, chance, rounds, run_to_the_end, statuses
 
 pytestmark = pytest.mark.parametrize("server", ["embedded"], indirect=True)  # nothing here depends on the version
-GRACE_SECONDS = 5
+GRACE_SECONDS = 10
 N_CLIENTS = 8
 WRITTEN = """
 SELECT count(*), count(DISTINCT client_id) + 1 FROM growth_brain
@@ -63,13 +63,13 @@ def test_told_to_stop_it_does_not_wait_for_a_lock(url, connect):
         wait_for_backend(conn, BLOCKED)
         took, err = daemon.told_to_stop()
         assert daemon.process.returncode == 0, err
-        assert took < 3
+        assert took < 8  # it would wait 10 s for it
         unfinished = conn.execute("SELECT DISTINCT status FROM worker.runs WHERE status <> 'done'").fetchall()
         assert unfinished == [("released",)]
     ensure_the_next_finishes(url, conn)
 
 
-@pytest.mark.parametrize(("signals", "grace_seconds", "most_seconds"), [(1, 2, 2.5), (2, 60, 1.5)])
+@pytest.mark.parametrize(("signals", "grace_seconds", "most_seconds"), [(1, 8, 8), (2, 60, 8)])
 def test_a_server_that_does_not_answer_does_not_keep_it(url, connect, signals, grace_seconds, most_seconds):
     """The grace at most; after a second signal not even that. What worked for it goes with it."""
     conn, blocker = connect(url), connect(url)
