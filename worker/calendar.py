@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 Schedule = time | timedelta | None  # once a local day at that time, at that distance, or never
 
 CATCH_UP = ("latest", "all", "none")
+ONCE_FOR_ALL = ("prune",)  # jobs whose last day makes good those before it as well
 ON_TIME = timedelta(hours=1)  # without catch-up, a period whose hour passed longer ago than this is let go
 MOST_MISSED = 92  # days back that "all" makes good: what lay longer ago is for `backfill`
 SLACK = timedelta(seconds=30)  # half a tick: a run takes a moment, and the tick that comes just too early is the one
@@ -134,7 +135,7 @@ def find_due(
             if past is None or not (past.held or _is_recent(past, now, schedule)):
                 by_interval.append(Due(job, here, by_interval=True))
         elif schedule is not None:
-            for day in _days(job, here, schedule, ledger, catch_up):
+            for day in _days(job, here, schedule, ledger, catch_up_of(job, catch_up)):
                 midnight = end_of_day(day, zone)
                 past = ledger.get((job, day.isoformat()))
                 if (past is None or not past.is_done(midnight)) and _may_try(job, day.isoformat(), past, now):
@@ -142,8 +143,15 @@ def find_due(
     return by_interval + sorted(daily, key=lambda due: due.as_of.date())
 
 
+def catch_up_of(job: str, catch_up: str) -> str:
+    """Say which of the days that were missed are made good for one job."""
+    return "latest" if catch_up == "all" and job in ONCE_FOR_ALL else catch_up
+
+
 def _is_recent(past: Past, now: datetime, schedule: timedelta) -> bool:
-    return past.ended_at is not None and now - past.ended_at < schedule - SLACK
+    if past.ended_at is None or past.status == "released":  # a run that was called off has not been made
+        return False
+    return now - past.ended_at < schedule - SLACK
 
 
 def end_of_day(day: date, zone: ZoneInfo) -> datetime:

@@ -16,7 +16,7 @@ from worker import __version__
 from worker.calendar import Due, Past, find_due
 from worker.database.inspection import require_ready
 from worker.database.pool import Connection, Database, open_pool
-from worker.endpoint import Pulse, start_endpoint
+from worker.endpoint import SILENCE_SECONDS, Pulse, start_endpoint
 from worker.errand import Errand, Tell, send_out
 from worker.errors import DatabaseUnavailableError, WorkerError
 from worker.jobs.windows import local_day
@@ -44,7 +44,9 @@ def run_daemon(settings: Settings) -> int:
     try:
         with open_pool(settings) as database:
             require_ready(database)
-            pulse, metrics = Pulse(), Metrics(schedules_of(settings))
+            # a tick may wait so long for the database before it has anything to do
+            pulse = Pulse(SILENCE_SECONDS + settings.database_wait_seconds)
+            metrics = Metrics(schedules_of(settings))
             database.on_retry = metrics.retry
             with start_endpoint(settings, database, pulse, metrics), _clock() as rung:
                 get_logger().info("daemon.started", timezone=str(settings.timezone), release=__version__)

@@ -33,7 +33,8 @@ JSON_TYPE = "application/json; charset=utf-8"
 class Pulse:
     """Signs of life of the daemon: when its clock last ticked, and whether it is at work."""
 
-    def __init__(self) -> None:
+    def __init__(self, silence_seconds: float = SILENCE_SECONDS) -> None:
+        self._silence_seconds = silence_seconds
         self._lock = threading.Lock()
         self._last = time.monotonic()
         self._working = 0
@@ -56,7 +57,7 @@ class Pulse:
 
     def is_alive(self) -> bool:
         """Whether the process does its work or waits for it."""
-        return self._working > 0 or time.monotonic() - self._last < SILENCE_SECONDS
+        return self._working > 0 or time.monotonic() - self._last < self._silence_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +182,17 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(self._answer(), with_body=False)
 
     def _answer(self) -> Answer:
-        route = self.server.routes.get(urlsplit(self.path).path)
+        try:
+            path = urlsplit(self.path).path
+        except ValueError:  # http://[x/
+            return _plain(HTTPStatus.BAD_REQUEST)
+        route = self.server.routes.get(path)
         if route is None:
             return _plain(HTTPStatus.NOT_FOUND)
         try:
             return route(self.headers.get("Accept", ""))
         except Exception as exc:  # noqa: BLE001 - a monitor is told that it failed, and the log why
-            get_logger().error("http.failed", path=urlsplit(self.path).path, error=type(exc).__name__, exc_info=True)
+            get_logger().error("http.failed", path=path, error=type(exc).__name__, exc_info=True)
             return _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _send(self, answer: Answer, *, with_body: bool) -> None:

@@ -86,8 +86,8 @@ def send_out(errand: Errand, tell: Tell, on_retry: Callable[[], None]) -> None:
 
 def _start(errand: Errand) -> subprocess.Popen[str]:
     try:
-        return subprocess.Popen(
-            [sys.executable, "-m", "worker.errand"],
+        return subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, *_import_flags(), "-m", "worker.errand"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
@@ -95,6 +95,11 @@ def _start(errand: Errand) -> subprocess.Popen[str]:
         )
     except OSError as exc:  # no memory or no place for one more: it may pass
         raise WorkerError(f"no process could be started to run {', '.join(errand.jobs)}") from exc
+
+
+def _import_flags() -> list[str]:
+    """Give the flags that keep a foreign worker.py of the current folder out, where this process has them."""
+    return ["-I"] if sys.flags.isolated else ["-P"] if sys.flags.safe_path else []
 
 
 def _as_line(errand: Errand) -> str:

@@ -151,11 +151,15 @@ def read_last_period(conn: Connection[Any], job: str, as_of: datetime) -> str | 
     return max((period for period in (of_ledger, of_model) if period is not None), default=None)
 
 
-def read_periods(conn: Connection[Any], since: str) -> dict[tuple[str, str], Past]:
+def read_periods(conn: Connection[Any], since: str, now: datetime) -> dict[tuple[str, str], Past]:
     """
     Read how the periods from `since` (a day, as text) on stand, and each job's last one before.
 
-    Returns (job, period_key) -> what is known of it.
+    Returns (job, period_key) -> what is known of it; when it ended is told by the clock that says `now`, which may
+    differ from the server's.
     """
     rows = conn.execute(query("read_periods"), {"since": since}).fetchall()
-    return {(job, period): Past(*state) for job, period, *state in rows}
+    return {
+        (job, period): Past(status, as_of, None if ended is None else now - ended, attempts, held=held)
+        for job, period, status, as_of, ended, attempts, held in rows
+    }

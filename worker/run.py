@@ -583,7 +583,7 @@ def health(ready: bool) -> int:
     Without WORKER_HTTP there is nobody to ask: then it looks for itself whether the database answers and nothing is
     late.
     """
-    # Nothing else of the settings: their other mistakes are the daemon's to tell, and this runs twice a minute.
+    # Nothing else of the settings: their other mistakes are the daemon's to tell, and this runs every minute.
     address = Settings.from_environment({"WORKER_HTTP": os.environ.get("WORKER_HTTP", "")}).http
     if address is not None:
         from worker.health import ask  # noqa: PLC0415
@@ -591,10 +591,12 @@ def health(ready: bool) -> int:
         well, line = ask(address, "/readyz" if ready else "/healthz")
     else:
         settings = replace(_settings(quiet=True), database_wait_seconds=3)
+        from worker.database.inspection import require_ready  # noqa: PLC0415
         from worker.database.pool import open_pool  # noqa: PLC0415
         from worker.readiness import Readiness  # noqa: PLC0415
 
         with open_pool(settings) as database:
+            require_ready(database)
             verdict = Readiness(database, settings)()
         well, line = verdict.ready, str(verdict)
     click.echo(line)

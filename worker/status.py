@@ -6,7 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from worker.calendar import Past, Schedule, end_of_day, find_due, next_attempt
+from worker.calendar import Past, Schedule, catch_up_of, end_of_day, find_due, next_attempt
 from worker.lateness import DAY, LedgerRow, Lookout, first_instant
 
 FELL_SILENT = "its process fell silent"  # killed, or cut off from the database: it could not write why
@@ -110,9 +110,14 @@ def find_status(
     catch_up : as in find_due; under "all" every day that is still to be made good counts.
     installed_at : when the database was made ready for the worker; None: long ago.
     """
-    look = Lookout(now.astimezone(UTC), zone, catch_up, installed_at)
     return [
-        _status(look, job, schedule, [row for row in rows if row.job == job]) for job, schedule in schedules.items()
+        _status(
+            Lookout(now.astimezone(UTC), zone, catch_up_of(job, catch_up), installed_at),
+            job,
+            schedule,
+            [row for row in rows if row.job == job],
+        )
+        for job, schedule in schedules.items()
     ]
 
 

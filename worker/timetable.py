@@ -23,4 +23,4 @@ def schedules_of(settings: Settings) -> dict[str, Schedule]:
 
 def read_recent(conn: Connection[Any], now: datetime) -> Mapping[tuple[str, str], Past]:
     """Read what the ledger knows of all periods that may still be due."""
-    return read_periods(conn, (now - timedelta(days=MOST_MISSED + 2)).date().isoformat())
+    return read_periods(conn, (now - timedelta(days=MOST_MISSED + 2)).date().isoformat(), now)

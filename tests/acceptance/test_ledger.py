@@ -1,7 +1,7 @@
 """The ledger: claims, ends and shares of a run, each as good twice as once, and none under an old token."""
 
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -14,7 +14,7 @@ from worker.database.pool import Database, open_pool
 from worker.errand import Errand, do_errand
 from worker.errors import LeaseLostError
 from worker.growth_brain import Written
-from worker.ledger import claim_run, finish_run, note_shard, read_shard, release_run, renew_lease
+from worker.ledger import claim_run, finish_run, note_shard, read_periods, read_shard, release_run, renew_lease
 from worker.runner import Outlets, Request, run_jobs
 from worker.stopping import Interrupted
 
@@ -88,6 +88,16 @@ def test_the_last_success_is_known_while_the_next_attempt_runs(conn):
     finish_run(conn, claim(conn), "done", {})
     claim(conn)
     assert succeeded()
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+def test_when_a_run_ended_is_told_by_the_clock_that_asks(conn, hours):
+    """Machines differ; by the server's clock a job every five minutes would rest for an hour."""
+    finish_run(conn, claim(conn), "done", {})
+    ours = datetime.now(UTC) + timedelta(hours=hours)
+    past = read_periods(conn, DAY, ours)[JOB, DAY]
+    assert (past.status, past.as_of, past.attempts, past.held) == ("done", AS_OF, 1, False)
+    assert timedelta(0) <= ours - past.ended_at < timedelta(seconds=30)
 
 
 def test_shares_are_known_under_their_token_and_swept_at_the_end(conn):

@@ -61,3 +61,16 @@ def test_daemon_works_on_although_nothing_can_be_logged(worker_url, database_url
         process.terminate()
         assert process.wait(timeout=20) == 0
     assert conn.execute(LEDGER).fetchall() == [("done", 1)]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")  # noqa: PTH110
+@pytest.mark.parametrize("how", LOST)
+def test_exit_code_tells_what_cannot_be_written(how):
+    ended = subprocess.run(
+        [sys.executable, "-m", "worker.run", "no_such_job"],
+        check=False,
+        cwd=PROJECT,
+        env=clean_environment(None),
+        preexec_fn=LOST[how],
+    )
+    assert ended.returncode == 2

@@ -107,6 +107,12 @@ def test_all_goes_back_so_far_and_no_farther():
     assert periods(due)[-1] == "2026-03-09"
 
 
+def test_all_makes_one_day_good_of_a_job_that_makes_good_all_before_it():
+    last = MIDNIGHT - timedelta(days=40)
+    due = find_due(NOON, UTC_ZONE, {"prune": time(4, 30)}, {("prune", local_day(last)): done(last)}, "all")
+    assert periods(due) == ["2026-03-09"]
+
+
 def test_all_makes_nothing_good_before_the_first_run():
     assert periods(find_due(NOON, UTC_ZONE, DAILY, {}, "all")) == ["2026-03-09"]
 
@@ -174,6 +180,11 @@ def test_a_job_by_interval_that_failed_comes_again_at_its_interval_and_never_die
         return len(find_due(NOON, UTC_ZONE, EVENTS, {("conversion_events", "2026-03-10"): failed}))
 
     assert (due(timedelta(minutes=4)), due(timedelta(minutes=5))) == (0, 1)
+
+
+def test_a_run_by_interval_that_was_called_off_is_due_at_once():
+    released = Past("released", NOON, NOON - timedelta(seconds=1), 0)
+    assert len(find_due(NOON, UTC_ZONE, EVENTS, {("conversion_events", "2026-03-10"): released})) == 1
 
 
 def test_missed_days_come_day_by_day_with_all_their_jobs():

@@ -154,6 +154,12 @@ def test_after_a_longer_outage_all_days_that_are_still_to_be_made_good_are_late(
     assert (found.late_periods[0], found.late_periods[-1]) == ("2025-12-08", "2026-03-09")
 
 
+def test_of_pruning_only_the_last_day_is_late_also_where_all_days_are_made_good():
+    before = row("prune", period="2026-03-01", as_of=MIDNIGHT - 8 * DAY)
+    found = at(NOON, before, schedules={"prune": time(4, 30)}, catch_up="all")
+    assert (found.late_periods, found.due) == (("2026-03-09",), True)
+
+
 def test_last_success_is_that_of_the_newest_day_not_the_newest_run():
     made_good = row(period="2026-03-01", as_of=MIDNIGHT - 8 * DAY, ended_at=NOON - HOUR)
     assert at(NOON, made_good, row()).last_period == "2026-03-09"

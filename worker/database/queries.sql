@@ -448,10 +448,10 @@ SELECT
     (SELECT max(m.as_of) FROM worker.models AS m WHERE m.job = %(job)s AND m.as_of <= %(begins)s)
 
 -- name: read_periods
--- How the last periods stand, for the calendar; of one that runs, until when it is held. And each job's last before
--- them: it tells an outage longer than that from a job that was never run. Served by the ledger's primary key; the ledger
--- is small.
-SELECT r.job, r.period_key, r.status, r.as_of, coalesce(r.finished_at, r.lease_until), r.attempts,
+-- How the last periods stand, for the calendar, and how long ago each ended; of one that runs, until when it is held.
+-- And each job's last before them: it tells an outage longer than that from a job that was never run. Served by the
+-- ledger's primary key; the ledger is small.
+SELECT r.job, r.period_key, r.status, r.as_of, now() - coalesce(r.finished_at, r.lease_until), r.attempts,
     r.status = 'running' AND r.lease_until > now()
 FROM worker.runs AS r
 WHERE r.shard = -1 AND (r.period_key >= %(since)s OR (r.job, r.period_key) IN (
