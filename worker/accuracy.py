@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from worker.calendar import local_day
 from worker.database.inspection import require_ready
 from worker.database.pool import Database
 from worker.jobs import accuracy_review, load_job
 from worker.jobs.finding import HalfChecks, Json
-from worker.jobs.windows import local_day
 from worker.leads import UNDATED, Leads, from_microseconds
 from worker.reading import ensure_clients_known, read_leads, read_since
 from worker.registry import read_claims_with_models

@@ -9,8 +9,9 @@ from worker.database.pool import Database
 from worker.jobs import longest_look_back
 from worker.jobs.finding import Json
 from worker.reading import read_leads, read_since
-from worker.runner import History, JobSummary, Outlets, Request, run_jobs
+from worker.runner import History, Outlets, Request, run_jobs
 from worker.settings import Settings
+from worker.summary import JobSummary
 
 PERIODS_SHOWN = 5
 LEASE_MARGIN_SECONDS = 5  # as of --wait

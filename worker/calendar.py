@@ -70,6 +70,12 @@ def covers(done_as_of: datetime, wanted: datetime) -> bool:
     return done_as_of >= wanted or before.date() == wanted.date()
 
 
+def local_day(as_of: datetime) -> str:
+    """Give the period: the local day of the last instant before as_of, in as_of's own time zone."""
+    before = as_of.astimezone(UTC) - timedelta(microseconds=1)  # where clocks jump over midnight, the day before
+    return before.astimezone(as_of.tzinfo).date().isoformat()
+
+
 def parse_schedule(text: str) -> Schedule:
     """
     Read a schedule: "03:10", once a local day at that time, "every 5m", at that distance, or "off", never.

@@ -13,21 +13,21 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
 from worker import __version__
-from worker.calendar import Due, Past, find_due
+from worker.calendar import Due, Past, find_due, local_day
 from worker.database.inspection import require_ready
 from worker.database.pool import Connection, Database, open_pool
 from worker.endpoint import SILENCE_SECONDS, Pulse, start_endpoint
 from worker.errand import Errand, Tell, send_out
 from worker.errors import DatabaseUnavailableError, WorkerError
-from worker.jobs.windows import local_day
+from worker.ledger import read_recent
 from worker.logs import describe_error, get_logger
 from worker.metrics import Metrics
 from worker.readiness import Reliability, read_reliability, read_statuses
-from worker.runner import JobSummary
 from worker.settings import Settings
 from worker.status import JobStatus
 from worker.stopping import Interrupted
-from worker.timetable import PRUNE, read_recent, schedules_of
+from worker.summary import JobSummary
+from worker.timetable import PRUNE, timetable
 
 TICK_SECONDS = 60
 OVERDUE_SECONDS = 75  # then we look without a ring: when the system's clock is set back, the scheduler waits for hours
@@ -46,7 +46,7 @@ def run_daemon(settings: Settings) -> int:
             require_ready(database)
             # a tick may wait so long for the database before it has anything to do
             pulse = Pulse(SILENCE_SECONDS + settings.database_wait_seconds)
-            metrics = Metrics(schedules_of(settings))
+            metrics = Metrics(timetable(settings.schedules))
             database.on_retry = metrics.retry
             with start_endpoint(settings, database, pulse, metrics), _clock() as rung:
                 get_logger().info("daemon.started", timezone=str(settings.timezone), release=__version__)
@@ -146,7 +146,7 @@ def _run_due(shift: Shift, clock: Callable[[], datetime]) -> list[Due]:
         tried = {(item.job, local_day(item.as_of)) for item in ran}
         due = [
             item
-            for item in find_due(now, settings.timezone, schedules_of(settings), known, settings.catch_up)
+            for item in find_due(now, settings.timezone, timetable(settings.schedules), known, settings.catch_up)
             if (item.job, local_day(item.as_of)) not in tried
         ]
         if not due or (ran and now - began >= timedelta(seconds=TICK_SECONDS)):

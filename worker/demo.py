@@ -21,13 +21,14 @@ from worker.database.migrations import migrate
 from worker.database.pool import Database, open_pool
 from worker.database.queries import query
 from worker.demo_data import FileReport, ensure_demo_set, load_leads_file, load_world, read_demo_truth
-from worker.jobs import JOB_NAMES
 from worker.leads import WINDOW_DAYS
 from worker.leads_file import open_leads_file
 from worker.progress import progress_bar
-from worker.runner import JobSummary, Outlets, Request, run_jobs
+from worker.runner import Outlets, Request, run_jobs
 from worker.settings import Settings
 from worker.simulate import ChangeKind, company_world, demo_plan
+from worker.summary import JobSummary
+from worker.timetable import JOB_NAMES
 
 ORIGIN = "simulated:v1"
 SEED = 20_251_017

@@ -19,11 +19,10 @@ from typing import Any
 from worker.database.pool import Database, open_pool
 from worker.errors import DatabaseShapeError, DatabaseUnavailableError, WorkerError
 from worker.logs import configure_logs, get_logger
-from worker.prune import run_prune
-from worker.runner import JobSummary, Outlets, Request, run_jobs
 from worker.settings import Settings
 from worker.standard_streams import ensure_standard_streams
 from worker.stopping import Interrupted, stop_on_signals
+from worker.summary import JobSummary
 from worker.timetable import PRUNE
 
 GRACE = 0.8  # of the daemon's own
@@ -44,6 +43,9 @@ class Errand:
 
 def do_errand(database: Database, settings: Settings, errand: Errand, tell: Tell) -> None:
     """Do it in this process, and tell of each job that ended."""
+    from worker.prune import run_prune  # noqa: PLC0415 - numpy comes with these, and the daemon shall do without
+    from worker.runner import Outlets, Request, run_jobs  # noqa: PLC0415
+
     as_of = errand.as_of.astimezone(settings.timezone)
     if PRUNE in errand.jobs:
         pruned = run_prune(database, settings, as_of, if_due=errand.if_due)

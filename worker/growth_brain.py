@@ -1,7 +1,6 @@
 """Snapshots: a finding made into a row of growth_brain, the bulk upsert, and reading earlier rows back."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -10,12 +9,13 @@ from typing import Any
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
+from worker.calendar import local_day
 from worker.database.queries import query
 from worker.insights import insight_text, recommendation, recommended_actions
 from worker.insights.speech import stated_confidence
 from worker.jobs.finding import Finding, Json
-from worker.jobs.windows import local_day
 from worker.leads import Windows
+from worker.plain_json import plain_json
 from worker.review.claims import BY_ROW, BY_WINDOW, PastClaim
 
 SCHEMA_VERSION = 1
@@ -57,11 +57,6 @@ class Written:
 
     def __add__(self, other: "Written") -> "Written":
         return Written(self.inserted + other.inserted, self.updated + other.updated, self.deleted + other.deleted)
-
-
-def plain_json(value: Json) -> str:
-    """Write JSON in one spelling, keys sorted; raises ValueError for NaN or infinity, which jsonb cannot hold."""
-    return json.dumps(value, allow_nan=False, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def model_version(job: str, model: Mapping[str, Json]) -> str:

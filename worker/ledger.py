@@ -5,17 +5,15 @@ import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from psycopg import Connection
 
-from worker.calendar import Past, covers
+from worker.calendar import MOST_MISSED, Past, covers, local_day
 from worker.database.queries import query
 from worker.errors import LeaseLostError
-from worker.growth_brain import Written, plain_json
-from worker.jobs.finding import Json
-from worker.jobs.windows import local_day
+from worker.plain_json import plain_json
 
 _PROCESS = secrets.token_hex(4)  # in a container host and number are those of the process before it
 
@@ -97,7 +95,7 @@ def renew_lease(conn: Connection[Any], lease: Lease, lease_seconds: int) -> None
 
 
 def finish_run(
-    conn: Connection[Any], lease: Lease, status: str, counts: Mapping[str, Json], error: str | None = None
+    conn: Connection[Any], lease: Lease, status: str, counts: Mapping[str, Any], error: str | None = None
 ) -> None:
     """End our run as done or failed; LeaseLostError where it is no longer ours. Twice is as good as once."""
     found = conn.execute(
@@ -121,18 +119,17 @@ def release_run(conn: Connection[Any], job: str, period_key: str) -> bool:
     return conn.execute(query("release_run"), parameters).rowcount > 0
 
 
-def note_shard(conn: Connection[Any], lease: Lease, shard: int, written: Written) -> None:
+def note_shard(conn: Connection[Any], lease: Lease, shard: int, counts: Mapping[str, int]) -> None:
     """Note, in the transaction that writes it, that a share of our run is done, and what that did to the table."""
-    counts = {"inserted": written.inserted, "updated": written.updated, "deleted": written.deleted}
     parameters = {"job": lease.job, "period_key": lease.period_key, "shard": shard, "token": lease.token}
-    conn.execute(query("note_shard"), {**parameters, "counts": plain_json(counts)})
+    conn.execute(query("note_shard"), {**parameters, "counts": plain_json(dict(counts))})
 
 
-def read_shard(conn: Connection[Any], lease: Lease, shard: int) -> Written | None:
-    """Ask what writing a share of our run did; None: it is not done under this token."""
+def read_shard(conn: Connection[Any], lease: Lease, shard: int) -> dict[str, int] | None:
+    """Ask what writing a share of our run did, as it was noted; None: it is not done under this token."""
     parameters = {"job": lease.job, "period_key": lease.period_key, "shard": shard, "token": lease.token}
     row = conn.execute(query("read_shard"), parameters).fetchone()
-    return None if row is None else Written(**row[0])
+    return None if row is None else dict(row[0])
 
 
 def read_last_period(conn: Connection[Any], job: str, as_of: datetime) -> str | None:
@@ -163,3 +160,8 @@ def read_periods(conn: Connection[Any], since: str, now: datetime) -> dict[tuple
         (job, period): Past(status, as_of, None if ended is None else now - ended, attempts, held=held)
         for job, period, status, as_of, ended, attempts, held in rows
     }
+
+
+def read_recent(conn: Connection[Any], now: datetime) -> dict[tuple[str, str], Past]:
+    """Read what is known of all periods that may still be due at now."""
+    return read_periods(conn, (now - timedelta(days=MOST_MISSED + 2)).date().isoformat(), now)

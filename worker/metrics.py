@@ -6,8 +6,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from worker import __version__
 from worker.readiness import Reliability
-from worker.runner import JobSummary
 from worker.status import JobStatus
+from worker.summary import JobSummary
 
 PREFIX = "growth_worker"
 STATUSES = ("done", "skipped", "held", "failed", "interrupted")

@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection, sql
 
-from worker.calendar import end_of_day
+from worker.calendar import end_of_day, local_day
 from worker.database.catalogue import Catalogue
 from worker.database.inspection import require_ready
 from worker.database.pool import Database
@@ -27,7 +27,6 @@ from worker.database.queries import query
 from worker.errors import WorkerError
 from worker.heartbeat import heartbeat
 from worker.jobs.finding import Json
-from worker.jobs.windows import local_day
 from worker.ledger import Lease, claim_run, finish_run, read_run, release_run, renew_lease
 from worker.logs import describe_error, get_logger
 from worker.reading import as_array

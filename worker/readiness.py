@@ -17,7 +17,7 @@ from worker.lateness import LedgerRow
 from worker.logs import get_logger
 from worker.settings import Settings
 from worker.status import JobStatus, find_status
-from worker.timetable import schedules_of
+from worker.timetable import timetable
 
 LIMIT_SECONDS = 4.0  # a probe's own patience is rarely more than 5
 STATEMENT_LIMIT = "3s"
@@ -48,7 +48,7 @@ def read_statuses(conn: Connection[Any], settings: Settings, now: datetime) -> l
     return find_status(
         now,
         settings.timezone,
-        schedules_of(settings),
+        timetable(settings.schedules),
         rows,
         catch_up=settings.catch_up,
         installed_at=installed[0] if installed else None,

@@ -25,10 +25,11 @@ from worker import __version__
 from worker.database.pool import Database
 from worker.database.queries import query
 from worker.errors import ConfigurationError
-from worker.growth_brain import model_version, plain_json, read_claims
+from worker.growth_brain import model_version, read_claims
 from worker.jobs.finding import Json
 from worker.leads import WINDOW_DAYS, Leads
 from worker.logs import get_logger
+from worker.plain_json import plain_json
 from worker.review.claims import PastClaim
 
 SCORED_BY = ("brier", "log_loss")  # lower is better

@@ -110,7 +110,7 @@ def _settings(*, quiet: bool = False) -> Settings:
 
 def _job_names(names: Sequence[str]) -> tuple[str, ...]:
     """Put `all` and repeated names into the jobs to run, in the order in which they depend on each other."""
-    from worker.jobs import JOB_NAMES  # noqa: PLC0415 - numpy comes with it
+    from worker.timetable import JOB_NAMES  # noqa: PLC0415
 
     unknown = [name for name in names if name not in (*JOB_NAMES, ALL)]
     if unknown:
@@ -227,7 +227,8 @@ def jobs(
 def _run(settings: Settings, request: Any, *, as_json: bool) -> int:
     from worker.database.pool import open_pool  # noqa: PLC0415 - as above
     from worker.progress import progress_bar  # noqa: PLC0415
-    from worker.runner import JobSummary, Outlets, run_jobs  # noqa: PLC0415
+    from worker.runner import Outlets, run_jobs  # noqa: PLC0415
+    from worker.summary import JobSummary  # noqa: PLC0415
 
     def print_snapshot(snapshot: Any) -> None:
         click.echo(json.dumps(snapshot.as_json(), ensure_ascii=False, allow_nan=False))

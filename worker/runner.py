@@ -5,7 +5,7 @@ import itertools
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ import numpy as np
 import psycopg
 from psycopg import Connection
 
+from worker.calendar import local_day
 from worker.database.catalogue import Catalogue
 from worker.database.inspection import require_ready
 from worker.database.pool import Database
@@ -32,7 +33,6 @@ from worker.growth_brain import (
 from worker.heartbeat import heartbeat
 from worker.jobs import Job, LearnsFromPast, ReviewsClaims, load_job, longest_look_back
 from worker.jobs.finding import Finding, Json
-from worker.jobs.windows import local_day
 from worker.leads import Leads
 from worker.ledger import (
     Lease,
@@ -58,6 +58,7 @@ from worker.registry import (
 )
 from worker.settings import Settings
 from worker.statistics import BoolArray
+from worker.summary import JobSummary
 from worker.vocabulary import fold
 from worker.watermark import (
     Changes,
@@ -97,36 +98,13 @@ class Request:
         return not self.clients and not self.dry_run
 
 
-@dataclass(slots=True)
-class JobSummary:
-    """How one job went: status is done, skipped, held, failed or interrupted."""
-
-    job: str
-    period_key: str
-    status: str = "done"
-    clients: int = 0
-    snapshots: int = 0
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
-    unchanged: int = 0
-    seconds: float = 0.0
-    failed_clients: list[str] = field(default_factory=list)
-    error: str | None = None
-    passed_over: dict[str, int] = field(default_factory=dict)
-
-    def as_json(self) -> dict[str, Json]:
-        """Give the summary as `--json` prints it."""
-        return {name: getattr(self, name) for name in self.__slots__}
-
-
 @dataclass(frozen=True, slots=True)
 class Outlets:
     """Where a run shows itself: each snapshot of a dry run, and the share of the work that is done."""
 
     snapshot: Callable[[Snapshot], None] = lambda _: None
     progress: Callable[[str, int, int], None] = lambda _job, _done, _all: None
-    summary: Callable[["JobSummary"], None] = lambda _: None  # of each job, however it ended
+    summary: Callable[[JobSummary], None] = lambda _: None  # of each job, however it ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -603,10 +581,10 @@ class _Work:
                 if next(tries) > 0:  # the connection may have been lost after the COMMIT
                     known = read_shard(conn, self.lease, number)
                     if known is not None:
-                        return known
+                        return Written(**known)
             written = write(conn)
             if self.lease is not None:
-                note_shard(conn, self.lease, number, written)
+                note_shard(conn, self.lease, number, asdict(written))
             return written
 
         def write(conn: Connection[Any]) -> Written:

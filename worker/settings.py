@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from worker.calendar import CATCH_UP, Schedule, parse_schedule
 from worker.errors import ConfigurationError
+from worker.timetable import PRUNE
 
 PREFIX = "WORKER_"
 SCHEDULE_PREFIX = "WORKER_SCHEDULE_"
@@ -98,7 +99,7 @@ def _schedules(environ: Mapping[str, str], problems: list[str]) -> tuple[tuple[s
         job, text = name.removeprefix(SCHEDULE_PREFIX).lower(), environ[name].strip()
         if not name.startswith(SCHEDULE_PREFIX) or not text:
             continue
-        from worker.jobs import JOB_NAMES  # noqa: PLC0415 - numpy comes with it, for those who set a schedule
+        from worker.timetable import JOB_NAMES  # noqa: PLC0415
 
         names = (*JOB_NAMES, "prune")
         if job not in names:
@@ -109,7 +110,7 @@ def _schedules(environ: Mapping[str, str], problems: list[str]) -> tuple[tuple[s
         except ValueError as exc:
             problems.append(f"{name} {exc}")
         else:
-            if job == "prune" and isinstance(found[job], timedelta):
+            if job == PRUNE and isinstance(found[job], timedelta):
                 problems.append(f"{name} is {text!r}: it is a day's work, at a time of day such as 04:30, or off")
     return tuple(found.items())
 

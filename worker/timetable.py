@@ -1,26 +1,26 @@
-"""Which job the daemon runs when: as set by WORKER_SCHEDULE_<JOB>, or else as the job itself says."""
+"""The jobs in the order in which they rest on each other, and when the daemon runs each unless told otherwise."""
 
-from collections.abc import Mapping
-from datetime import datetime, time, timedelta
-from typing import Any
+from collections.abc import Iterable
+from types import MappingProxyType
 
-from psycopg import Connection
-
-from worker.calendar import MOST_MISSED, Past, Schedule, parse_schedule
-from worker.jobs import JOB_NAMES, load_job
-from worker.ledger import read_periods
-from worker.settings import Settings
+from worker.calendar import Schedule, parse_schedule
 
 PRUNE = "prune"  # no analysis, but a day's work like the others; after them, since it is the one that removes
-PRUNE_AT = time(4, 30)
+TIMETABLE = MappingProxyType(
+    {
+        "conversion_events": "every 5m",
+        "engagement_score": "03:00",
+        "urgency_trend": "03:10",
+        "tone_distribution": "03:20",
+        "pattern_detection": "03:30",
+        "conversion_prediction": "03:40",
+        "accuracy_review": "04:00",
+        PRUNE: "04:30",
+    }
+)
+JOB_NAMES = tuple(name for name in TIMETABLE if name != PRUNE)
 
 
-def schedules_of(settings: Settings) -> dict[str, Schedule]:
-    """Give every job's schedule, in the order in which they depend on each other."""
-    own = {name: parse_schedule(load_job(name).SCHEDULE) for name in JOB_NAMES}
-    return {**own, PRUNE: PRUNE_AT, **dict(settings.schedules)}
-
-
-def read_recent(conn: Connection[Any], now: datetime) -> Mapping[tuple[str, str], Past]:
-    """Read what the ledger knows of all periods that may still be due."""
-    return read_periods(conn, (now - timedelta(days=MOST_MISSED + 2)).date().isoformat(), now)
+def timetable(chosen: Iterable[tuple[str, Schedule]] = ()) -> dict[str, Schedule]:
+    """Give every job's schedule, in that order; chosen: what WORKER_SCHEDULE_<JOB> says instead."""
+    return {**{name: parse_schedule(text) for name, text in TIMETABLE.items()}, **dict(chosen)}

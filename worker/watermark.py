@@ -20,9 +20,9 @@ from psycopg.rows import dict_row
 
 from worker.database.catalogue import Catalogue
 from worker.database.queries import query
-from worker.growth_brain import plain_json
 from worker.jobs.finding import Json
 from worker.leads import UNDATED, Leads, to_microseconds
+from worker.plain_json import plain_json
 from worker.reading import as_array, read_leads
 from worker.registry import code_version
 from worker.statistics import IntArray

@@ -20,7 +20,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from support import Outcome, clean_environment
 
-from worker.jobs import JOB_NAMES
+from worker.timetable import JOB_NAMES
 
 SLOW = ("conversion_prediction",)
 DAY = "2025-03-30"

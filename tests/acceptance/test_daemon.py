@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import subprocess
 import sys
 import threading
 from datetime import UTC, date, datetime, timedelta
@@ -11,24 +12,23 @@ import numpy as np
 import pytest
 from conftest import settings_for
 from freezegun import freeze_time
-from support import add_client, add_simple_leads, clean_environment, run_worker, snapshots
+from support import PROJECT, add_client, add_simple_leads, clean_environment, run_worker, snapshots
 
 import worker.daemon
 import worker.errand
-from worker.calendar import MOST_MISSED, find_due
+import worker.runner
+from worker.calendar import MOST_MISSED, find_due, local_day
 from worker.daemon import Shift, tick
 from worker.database.pool import open_pool
 from worker.endpoint import Pulse
 from worker.errand import Errand, do_errand, send_out
 from worker.errors import DatabaseShapeError, DatabaseUnavailableError, WorkerError
-from worker.jobs import JOB_NAMES
-from worker.jobs.windows import local_day
-from worker.ledger import claim_run, finish_run
+from worker.ledger import claim_run, finish_run, read_recent
 from worker.metrics import Metrics
 from worker.readiness import read_statuses
-from worker.runner import JobSummary
 from worker.stopping import Interrupted
-from worker.timetable import read_recent, schedules_of
+from worker.summary import JobSummary
+from worker.timetable import JOB_NAMES, timetable
 
 NOON = datetime(2025, 3, 31, 12, tzinfo=UTC)
 ANALYSES = [name for name in JOB_NAMES if name != "conversion_events"]
@@ -49,7 +49,7 @@ def shift_for(database_url):
         def do(errand, tell, _on_retry):
             do_errand(database, settings, errand, tell)
 
-        return Shift(database, settings, Pulse(), Metrics(schedules_of(settings)), do)
+        return Shift(database, settings, Pulse(), Metrics(timetable(settings.schedules)), do)
 
     yield make
     for context in opened:
@@ -87,7 +87,7 @@ def test_a_period_that_a_one_off_has_done_is_done(shift_for, database_url, conne
 def test_while_another_process_works_on_a_day_the_jobs_after_it_wait(shift_for, database_url, connect):
     conn = connect(database_url)
     shift = shift_for(WORKER_SCHEDULE_CONVERSION_EVENTS="off")
-    real, claims = worker.errand.run_jobs, []
+    real, claims = worker.runner.run_jobs, []
 
     def another_is_quicker(*arguments):
         if not claims:
@@ -96,7 +96,7 @@ def test_while_another_process_works_on_a_day_the_jobs_after_it_wait(shift_for, 
         return real(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker.errand, "run_jobs", another_is_quicker)
+        patch.setattr(worker.runner, "run_jobs", another_is_quicker)
         tick(shift, lambda: NOON)
     assert ledger(conn) == {"engagement_score": "done", "urgency_trend": "running"}
     with conn.transaction():
@@ -143,7 +143,7 @@ def test_frozen_clock_and_random_outages(shift_for, name, catch_up, monkeypatch)
         found.append(date.fromisoformat(period))
         outlets.summary(JobSummary(job, period))
 
-    monkeypatch.setattr(worker.errand, "run_jobs", run_jobs)
+    monkeypatch.setattr(worker.runner, "run_jobs", run_jobs)
     days = 731 if ROUNDS else 60
     first = datetime(2024, 1, 1, 12, tzinfo=UTC) if ROUNDS else datetime(2025, 10, 20, 12, tzinfo=UTC)
     with freeze_time(first, ignore=["threading", "psycopg_pool", "psycopg"]) as clock:
@@ -175,7 +175,7 @@ def test_after_an_outage_longer_than_is_made_good_all_makes_good_what_it_promise
             for found in database.retrying(lambda conn: read_statuses(conn, settings, NOON), read_only=True)
             if found.job == "urgency_trend"
         ]
-    due = find_due(NOON, settings.timezone, schedules_of(settings), known, settings.catch_up)
+    due = find_due(NOON, settings.timezone, timetable(settings.schedules), known, settings.catch_up)
     days = [local_day(item.as_of) for item in due if item.job == "urgency_trend"]
     assert (len(days), days[-1]) == (MOST_MISSED, "2025-03-30")
     assert list(status.late_periods) == days
@@ -293,6 +293,12 @@ def test_the_clock_rings_at_once_and_then_each_minute(monkeypatch):
         for _ in range(3):
             assert rung.wait(5)
             rung.clear()
+
+
+def test_the_daemon_itself_stays_small():
+    """numpy and all that comes with it are for the processes that do its errands."""
+    code = "import sys, worker.daemon; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0
 
 
 def errand(*jobs):

@@ -26,8 +26,8 @@ from worker.errors import ConfigurationError
 from worker.health import ask
 from worker.metrics import Metrics
 from worker.readiness import Readiness, Reliability, Verdict
-from worker.runner import JobSummary
 from worker.status import find_status
+from worker.summary import JobSummary
 
 CLIENT = "550e8400-e29b-41d4-a716-446655440000"
 LOCAL = ("127.0.0.1", 0)

@@ -13,7 +13,6 @@ import worker.runner
 from worker.database.pool import Database, open_pool
 from worker.errand import Errand, do_errand
 from worker.errors import LeaseLostError
-from worker.growth_brain import Written
 from worker.ledger import claim_run, finish_run, note_shard, read_periods, read_shard, release_run, renew_lease
 from worker.runner import Outlets, Request, run_jobs
 from worker.stopping import Interrupted
@@ -102,7 +101,7 @@ def test_when_a_run_ended_is_told_by_the_clock_that_asks(conn, hours):
 
 def test_shares_are_known_under_their_token_and_swept_at_the_end(conn):
     lease = claim(conn)
-    written = Written(inserted=3, updated=2, deleted=1)
+    written = {"inserted": 3, "updated": 2, "deleted": 1}
     note_shard(conn, lease, 0, written)
     assert read_shard(conn, lease, 0) == written
     assert read_shard(conn, lease, 1) is None

@@ -7,8 +7,7 @@ import sys
 import pytest
 from support import PROJECT, add_client, clean_environment
 
-from worker.jobs import JOB_NAMES
-from worker.timetable import PRUNE
+from worker.timetable import JOB_NAMES, PRUNE
 
 OTHERS = [name for name in (*JOB_NAMES, PRUNE) if name != "urgency_trend"]
 LEDGER = "SELECT status, attempts FROM worker.runs WHERE job = 'urgency_trend'"

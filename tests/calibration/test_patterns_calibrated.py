@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from worker.calendar import local_day
 from worker.jobs import pattern_detection
 from worker.jobs.finding import Finding
 from worker.jobs.pattern_family import learn_pool
 from worker.jobs.pattern_questions import AGAINST, EVERYONE
 from worker.jobs.pattern_record import reconcile
 from worker.jobs.pattern_view import SUBJECTS, View
-from worker.jobs.windows import local_day
 from worker.simulate.pattern_world import PLANTED_IN, PatternWorld, changing_world, pattern_world
 from worker.statistics import discovery
 from worker.statistics.discovery import two_sided_p

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from worker.metrics import Metrics
 from worker.readiness import Reliability
-from worker.runner import JobSummary
+from worker.summary import JobSummary
 
 README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
 

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import click
 import pytest
 
-from worker.jobs.windows import local_day
+from worker.calendar import local_day
 from worker.run import parse_as_of
 
 TORONTO, SYDNEY = ZoneInfo("America/Toronto"), ZoneInfo("Australia/Sydney")

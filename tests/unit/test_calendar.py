@@ -16,10 +16,10 @@ from worker.calendar import (
     covers,
     end_of_day,
     find_due,
+    local_day,
     next_attempt,
     parse_schedule,
 )
-from worker.jobs.windows import local_day
 
 TORONTO, UTC_ZONE = ZoneInfo("America/Toronto"), ZoneInfo("UTC")
 DAILY = {"engagement_score": time(3)}

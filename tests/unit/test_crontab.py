@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 import pytest
 
-from worker.jobs import JOB_NAMES
 from worker.run import JOBS_COMMAND, cli
 from worker.settings import setting_fields
-from worker.timetable import PRUNE
+from worker.timetable import JOB_NAMES, PRUNE
 
 LINES = [
     line

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from worker.jobs import JOB_NAMES, load_job
+from worker.jobs import load_job
 from worker.run import cli
 from worker.settings import setting_fields
+from worker.timetable import JOB_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from lead_rows import ALL_JOBS, AS_OF, analysed, days_before, fitted, generator, look_back, only_clients, world
 from test_reading import ABSURD_LEADS
 
-from worker.jobs import JOB_NAMES, load_job
+from worker.jobs import load_job
 from worker.leads import Clients, from_microseconds, to_microseconds
 from worker.reading import ONE_CONTACT, _parse_history, arrange
 from worker.simulate import PlantedChange, score_world, share_world
 from worker.simulate.lead_worlds import score_leads, share_leads
+from worker.timetable import JOB_NAMES
 
 CUTS = (days_before(8), days_before(45))  # the planted changes begin 30 days before AS_OF
 PLAN = {

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lead_rows import AS_OF, CLIENT_IDS, arranged, days_before, fitted, generator, lead, micro
 
-from worker.growth_brain import plain_json
+from worker.calendar import local_day
 from worker.jobs import pattern_detection
 from worker.jobs.finding import Check, Claim, Finding
 from worker.jobs.pattern_family import Sums, build_family, half_answers, learn_pool
@@ -18,7 +18,7 @@ from worker.jobs.pattern_questions import EVERYONE, GROUPS
 from worker.jobs.pattern_record import days_since, patterns_on_record, recent_discoveries, reconcile
 from worker.jobs.pattern_view import SUBJECTS, View
 from worker.jobs.pattern_volume import VolumeModel, volume_family
-from worker.jobs.windows import local_day
+from worker.plain_json import plain_json
 from worker.simulate.pattern_world import pattern_world
 from worker.statistics.dispersion import Dispersion
 

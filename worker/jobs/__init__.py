@@ -1,10 +1,9 @@
 """
 The analyses, one module each, found here by name; importing this package imports none of them.
 
-A job is a module with these names; adding one touches this list and nothing else:
+A job is a module with these names; adding one touches the list in worker/timetable.py and nothing else:
 
 NAME, EVENT_TYPE, TITLE    its name on the command line, the event type of its snapshots, a line for --help
-SCHEDULE                   when the daemon runs it: a local time of day, or "every 5m"
 LOOK_BACK_DAYS             how old the last contact of the leads may be that it reads; None: all
 fit(leads, as_of)          what is learned from all pooled clients together: a small, plain JSON object
 analyse(leads, model, as_of, rng)   the findings, for the clients in `leads`; each client's depend on its own leads,
@@ -29,16 +28,7 @@ import numpy as np
 
 from worker.jobs.finding import Finding, Json
 from worker.leads import Leads
-
-JOB_NAMES = (  # in the order in which `all` runs them
-    "conversion_events",
-    "engagement_score",
-    "urgency_trend",
-    "tone_distribution",
-    "pattern_detection",
-    "conversion_prediction",
-    "accuracy_review",
-)
+from worker.timetable import JOB_NAMES
 
 
 class Job(Protocol):
@@ -48,7 +38,6 @@ class Job(Protocol):
     EVENT_TYPE: str
     TITLE: str
     LOOK_BACK_DAYS: int | None
-    SCHEDULE: str
 
     def fit(self, leads: Leads, as_of: datetime) -> Mapping[str, Json]:
         """Learn from all pooled clients together."""

@@ -32,7 +32,6 @@ NAME = "accuracy_review"
 EVENT_TYPE = "accuracy_review"
 TITLE = "what became of past claims, and what is learned from it?"
 LOOK_BACK_DAYS: int | None = None
-SCHEDULE = "04:00"
 REVIEWS_CLAIMS = True  # fit and analyse take what became of the claims on record
 
 MONTH = WINDOW_DAYS * DAY

@@ -32,7 +32,6 @@ NAME = "conversion_events"
 EVENT_TYPE = "conversion"
 TITLE = "record conversions and reversions"
 LOOK_BACK_DAYS: int | None = None
-SCHEDULE = "every 5m"
 PAST_EVENT_TYPES = ("conversion", "reversion")
 INCREMENTAL = True  # an event depends on its own client's rows alone, and on what was known when it happened
 

@@ -47,7 +47,6 @@ NAME = "engagement_score"
 EVENT_TYPE = "engagement_score"
 TITLE = "how engaged are this month's leads, from 0 to 100, and is that changing?"
 LOOK_BACK_DAYS: int | None = trends.LOOK_BACK_DAYS
-SCHEDULE = "03:00"
 
 PARTS = ("confidence", "urgency", "engaged")
 WEIGHTS = np.array([0.4, 0.3, 0.3])

@@ -24,6 +24,7 @@ from datetime import datetime
 import numpy as np
 from scipy.special import ndtr
 
+from worker.calendar import local_day
 from worker.jobs.finding import Check, Claim, Finding, HalfChecks, Json
 from worker.jobs.pattern_course import Course
 from worker.jobs.pattern_family import build_family, half_answers, learn_pool
@@ -37,7 +38,7 @@ from worker.jobs.pattern_record import (
     reconcile,
 )
 from worker.jobs.pattern_view import SUBJECTS, VOLUME, View
-from worker.jobs.windows import PERIOD, interval_json, local_day, number
+from worker.jobs.windows import PERIOD, interval_json, number
 from worker.leads import Leads
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.discovery import (
@@ -57,7 +58,6 @@ NAME = "pattern_detection"
 EVENT_TYPE = "pattern_detected"
 TITLE = "what has changed that chance does not explain?"
 LOOK_BACK_DAYS: int | None = 60
-SCHEDULE = "03:30"
 PAST_EVENT_TYPES = ("pattern_detected",)
 LEARNS_FROM_PAST = True  # fit takes the rows of PAST_EVENT_TYPES, and the last period that was run
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
+from worker.calendar import local_day
 from worker.jobs.finding import Claim, Finding, Json
-from worker.jobs.windows import local_day
 from worker.leads import WINDOW_DAYS
 from worker.statistics.discovery import carried_probability
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import numpy as np
 
@@ -150,12 +150,6 @@ def top_names(leads: Leads, codes: IntArray, names: Sequence[str], mask: BoolArr
         if len(result[client[i]]) < limit:
             result[client[i]].append(names[code[i]])
     return result
-
-
-def local_day(as_of: datetime) -> str:
-    """Give the period: the local day of the last instant before as_of, in as_of's own time zone."""
-    before = as_of.astimezone(UTC) - timedelta(microseconds=1)  # where clocks jump over midnight, the day before
-    return before.astimezone(as_of.tzinfo).date().isoformat()
 
 
 def level_name(mean: float) -> str | None:
