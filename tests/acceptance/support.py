@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from conftest import LOGIN_ROLE
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
@@ -50,6 +49,8 @@ def as_the_worker(url: str | None, arguments: Sequence[object]) -> str | None:
     """With ACCEPTANCE_MEMBER set, whatever tests run as the owner runs as a member of growth_worker; not `migrate`."""
     if url is None or not os.environ.get("ACCEPTANCE_MEMBER") or "migrate" in arguments or "user=" not in url:
         return url
+    from conftest import LOGIN_ROLE  # benchmarks, which use this module too, have no conftest
+
     return make_conninfo(url, user=LOGIN_ROLE)
 
 
