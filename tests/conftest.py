@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +126,9 @@ def migrate_url(url: str) -> list[str]:
         return migrate(database)
 
 
-@pytest.fixture(scope="session", params=["embedded", "postgresql-15"])
-def server(request: pytest.FixtureRequest) -> Iterator[TestServer]:
-    """A running server of each kind that this machine has."""
-    if request.param == "postgresql-15" and not POSTGRESQL_15.is_dir():
-        pytest.skip(f"no PostgreSQL 15 in {POSTGRESQL_15}")
-    programs = POSTGRESQL_15 if request.param == "postgresql-15" else None
+@contextmanager
+def prepared_server(programs: Path | None) -> Iterator[TestServer]:
+    """Run such a server with a migrated database to copy, and the role that tests log in as."""
     with run_server(programs) as running:
         template = running.create_database()
         migrate_url(template)
@@ -138,6 +136,21 @@ def server(request: pytest.FixtureRequest) -> Iterator[TestServer]:
         running.template = str(psycopg.conninfo.conninfo_to_dict(template)["dbname"])
         with door_of(running):
             yield running
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Callable[[Path | None], TestServer]]:
+    """A function from programs to a server of theirs, started when first asked for, there until the session ends."""
+    with ExitStack() as stack:
+        yield cache(lambda programs: stack.enter_context(prepared_server(programs)))
+
+
+@pytest.fixture(scope="session", params=["embedded", "postgresql-15"])
+def server(request: pytest.FixtureRequest, servers: Callable[[Path | None], TestServer]) -> TestServer:
+    """A running server of each kind that this machine has; not stopped when tests of the other kind come between."""
+    if request.param == "postgresql-15" and not POSTGRESQL_15.is_dir():
+        pytest.skip(f"no PostgreSQL 15 in {POSTGRESQL_15}")
+    return servers(POSTGRESQL_15 if request.param == "postgresql-15" else None)
 
 
 @pytest.fixture
