@@ -19,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from worker.database.embedded import SUPERUSER
 from worker.run import main
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -47,7 +48,12 @@ class Outcome:
 
 def as_the_worker(url: str | None, arguments: Sequence[object]) -> str | None:
     """With ACCEPTANCE_MEMBER set, whatever tests run as the owner runs as a member of growth_worker; not `migrate`."""
-    if url is None or not os.environ.get("ACCEPTANCE_MEMBER") or "migrate" in arguments or "user=" not in url:
+    if (
+        url is None
+        or not os.environ.get("ACCEPTANCE_MEMBER")
+        or "migrate" in arguments
+        or f"user={SUPERUSER} " not in url
+    ):
         return url
     from conftest import LOGIN_ROLE  # benchmarks, which use this module too, have no conftest
 
