@@ -1,5 +1,6 @@
 """The ledger of runs: who works on which job and period, until when, under which token, and how it ended."""
 
+import itertools
 import os
 import secrets
 import socket
@@ -8,9 +9,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
+import psycopg
 from psycopg import Connection
 
 from worker.calendar import MOST_MISSED, Past, covers, local_day
+from worker.database.pool import Database
 from worker.database.queries import query
 from worker.errors import LeaseLostError
 from worker.plain_json import plain_json
@@ -71,6 +74,20 @@ def claim_run(
         },
     ).fetchone()
     return None if row is None else Lease(job, period_key, row[0])
+
+
+def try_claim(database: Database, job: str, period_key: str, as_of: datetime) -> Lease | None:
+    """Take the run, tried again where the connection breaks; None where another process holds it or writes under it."""
+    tries = itertools.count()
+
+    def claim(conn: Connection[Any]) -> Lease | None:
+        again = next(tries) > 0  # the connection may have been lost after the COMMIT
+        return claim_run(conn, job, period_key, as_of, database.settings.lease_seconds, again=again)
+
+    try:
+        return database.retrying(claim, read_only=False)
+    except psycopg.errors.LockNotAvailable:  # another process is writing under this run's lease at this moment
+        return None
 
 
 def read_run(conn: Connection[Any], job: str, period_key: str) -> RunState | None:

@@ -7,8 +7,6 @@ The last is the last there is, whichever rule keeps it. Patterns, conversions, r
 every row without a period_key, which the application wrote.
 """
 
-import contextlib
-import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -16,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
 from psycopg import Connection, sql
 
 from worker.calendar import end_of_day, local_day
@@ -27,7 +24,7 @@ from worker.database.queries import query
 from worker.errors import WorkerError
 from worker.heartbeat import heartbeat
 from worker.jobs.finding import Json
-from worker.ledger import Lease, claim_run, finish_run, read_run, release_run, renew_lease
+from worker.ledger import Lease, finish_run, read_run, release_run, renew_lease, try_claim
 from worker.logs import describe_error, get_logger
 from worker.reading import as_array
 from worker.settings import Settings
@@ -129,7 +126,7 @@ def _attempt(
     lease: Lease | None = None
     try:
         if not result.dry_run:
-            lease = _claim(database, settings, as_of, result, if_due=if_due)
+            lease = _claim(database, as_of, result, if_due=if_due)
             if lease is None:
                 return
         with heartbeat(database, lease, settings.lease_seconds):
@@ -140,22 +137,14 @@ def _attempt(
         _end(database, lease, result)
 
 
-def _claim(database: Database, settings: Settings, as_of: datetime, result: Pruned, *, if_due: bool) -> Lease | None:
+def _claim(database: Database, as_of: datetime, result: Pruned, *, if_due: bool) -> Lease | None:
     """Take the run; None where it is not ours, and the result says why."""
-    period_key, tries = result.period_key, itertools.count()
-
-    def claim(conn: Connection[Any]) -> Lease | None:
-        again = next(tries) > 0  # the connection may have been lost after the COMMIT
-        return claim_run(conn, NAME, period_key, as_of, settings.lease_seconds, again=again)
-
+    period_key = result.period_key
     state = database.retrying(lambda conn: read_run(conn, NAME, period_key), read_only=True)
     if if_due and state is not None and state.is_done(as_of):
         result.status = "skipped"
         return None
-    lease = None
-    if state is None or not state.held:
-        with contextlib.suppress(psycopg.errors.LockNotAvailable):  # another process writes under its lease right now
-            lease = database.retrying(claim, read_only=False)
+    lease = try_claim(database, NAME, period_key, as_of) if state is None or not state.held else None
     if lease is None:
         holder = state.holder if state is not None and state.held else "another process"
         result.status, result.error = "held", f"held by {holder}"

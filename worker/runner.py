@@ -36,7 +36,6 @@ from worker.jobs.finding import Finding, Json
 from worker.leads import Leads
 from worker.ledger import (
     Lease,
-    claim_run,
     finish_run,
     note_shard,
     read_last_period,
@@ -44,6 +43,7 @@ from worker.ledger import (
     read_shard,
     release_run,
     renew_lease,
+    try_claim,
 )
 from worker.logs import describe_error, get_logger
 from worker.reading import ReadingReport, ensure_clients_known, read_lead_names, read_leads, read_since
@@ -233,7 +233,7 @@ def _attempt(
     lease: Lease | None = None
     try:
         if request.whole:
-            lease = _claim(database, settings, request, summary)
+            lease = _claim(database, request, summary)
             if lease is None:
                 return
         work = _Work(database, settings, request, outlets, catalogue, load_job(summary.job), lease, summary)
@@ -260,7 +260,7 @@ def _attempt(
         _release(database, lease, summary)
 
 
-def _claim(database: Database, settings: Settings, request: Request, summary: JobSummary) -> Lease | None:
+def _claim(database: Database, request: Request, summary: JobSummary) -> Lease | None:
     """Take the run, waiting for another process if asked to; None (and the summary says why) where it is not ours."""
     deadline = time.monotonic() + request.wait_seconds
     while True:
@@ -272,7 +272,7 @@ def _claim(database: Database, settings: Settings, request: Request, summary: Jo
             summary.status, summary.error = "held", f"held by {state.holder}"
             return None
         if state is None or not state.held:
-            lease = _try_claim(database, settings, request, summary)
+            lease = try_claim(database, summary.job, summary.period_key, request.as_of)
             if lease is not None:
                 return lease
         if request.if_due and not request.backfill:
@@ -282,19 +282,6 @@ def _claim(database: Database, settings: Settings, request: Request, summary: Jo
             holder = state.holder if state is not None else "another process"
             raise RunHeldError(f"{summary.job} {summary.period_key} is held by {holder}; try again or raise --wait")
         time.sleep(POLL_SECONDS)
-
-
-def _try_claim(database: Database, settings: Settings, request: Request, summary: JobSummary) -> Lease | None:
-    job, period, tries = summary.job, summary.period_key, itertools.count()
-
-    def claim(conn: Connection[Any]) -> Lease | None:
-        again = next(tries) > 0  # the connection may have been lost after the COMMIT
-        return claim_run(conn, job, period, request.as_of, settings.lease_seconds, again=again)
-
-    try:
-        return database.retrying(claim, read_only=False)
-    except psycopg.errors.LockNotAvailable:  # another process is writing under this run's lease at this moment
-        return None
 
 
 def _finish(database: Database, lease: Lease, summary: JobSummary, work: "_Work", *, backfill: bool) -> None:
