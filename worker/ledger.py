@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection
 
-from worker.calendar import MOST_MISSED, Past, covers, local_day
+from worker.calendar import MOST_MISSED, Past, local_day
 from worker.database.pool import Database
 from worker.database.queries import query
 from worker.errors import LeaseLostError
@@ -41,7 +41,7 @@ class RunState:
 
     def is_done(self, as_of: datetime) -> bool:
         """Whether the period's work is done as of that instant."""
-        return self.status == "done" and self.as_of is not None and covers(self.as_of, as_of)
+        return Past(self.status, self.as_of, ended_at=None).is_done(as_of)
 
     @property
     def held(self) -> bool:
