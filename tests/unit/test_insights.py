@@ -1,18 +1,14 @@
 """The sentences: every message in both languages, numbers of any size, and never surer than the confidence."""
 
 import re
-import string
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import pytest
-from babel import Locale
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.insights import en, fr, insight_text, recommendation, recommended_actions
-from worker.insights.speech import CATALOGUES, certainty, speech, stated_confidence
+from worker.insights import insight_text, recommendation, recommended_actions
+from worker.insights.speech import certainty, speech, stated_confidence
 from worker.jobs.finding import Check, Claim, Finding
 from worker.vocabulary import TAG_NAMES, TONES, URGENCY_NAMES
 
@@ -528,44 +524,6 @@ def test_french_writes_numbers_dates_and_percents_its_way():
     assert speech("en").date(datetime(2025, 3, 1, tzinfo=UTC).date()) == "March 1, 2025"
 
 
-# The catalogues
-
-
-def forms(message):
-    return [message] if isinstance(message, str) else list(message.values())
-
-
-def fields(message):
-    return {name for form in forms(message) for _, name, _, _ in string.Formatter().parse(form) if name}
-
-
-def test_both_catalogues_have_the_same_messages_with_the_same_fields():
-    assert en.MESSAGES.keys() == fr.MESSAGES.keys()
-    # {n} may be a word in one language ("the only lead") and is always offered.
-    assert {key: fields(message) - {"n"} for key, message in en.MESSAGES.items()} == {
-        key: fields(message) - {"n"} for key, message in fr.MESSAGES.items()
-    }
-    assert [key for key in en.MESSAGES if isinstance(en.MESSAGES[key], str) != isinstance(fr.MESSAGES[key], str)] == []
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_every_plural_has_the_forms_of_its_language(language):
-    needed = {Locale(language).plural_form(n) for n in range(1001)}
-    for key, message in CATALOGUES[language].items():
-        if not isinstance(message, str):
-            assert needed <= message.keys() <= needed | {"=0"}, key
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("n", [0, 1, 2, 10**6, 1.5])
-def test_every_message_can_be_said_of_any_count(language, n):
-    says = speech(language)
-    for key, message in CATALOGUES[language].items():
-        text = says.say(key, n, **dict.fromkeys(fields(message) - {"n"}, "x"))
-        assert text.strip()
-        assert "{" not in text
-
-
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_tone_urgency_tag_and_pattern_has_a_name(language):
     says = speech(language)
@@ -573,31 +531,3 @@ def test_every_tone_urgency_tag_and_pattern_has_a_name(language):
     names += [f"tag.{tag}" for tag in TAG_NAMES if tag not in ("None", "Other")]
     names += [f"recommendation.{pattern_type}" for pattern_type in PATTERN_TYPES]
     assert [name for name in names if not says.has(name)] == []
-
-
-def test_french_punctuation_keeps_its_no_break_spaces():
-    for key, message in fr.MESSAGES.items():
-        for form in forms(message):
-            assert not re.search(r"(?<!\u00a0)[:»%]|«(?!\u00a0)|[;?!'\"“”]", form), key
-
-
-def test_no_english_word_stays_in_french():
-    def words(catalogue):
-        return {
-            word
-            for message in catalogue.values()
-            for form in forms(message)
-            for word in re.findall(r"[^\W\d_]{2,}", re.sub(r"{\w+}", "", form).lower())
-        }
-
-    # Words that are the same in both languages, and the French tag « Nouveau lead ».
-    same = {
-        "score", "engagement", "point", "points", "contact", "conversion", "conversions", "client", "clients", "urgent",
-        "direct", "source", "lead", "support", "information", "consultation", "service",
-    }  # fmt: skip
-    assert words(en.MESSAGES) & words(fr.MESSAGES) - same == set()
-
-
-def test_asking_for_the_functions_does_not_load_babel():
-    code = "import sys, worker.insights; sys.exit('babel' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,5 +1,5 @@
 """
-How a language speaks: its messages, plurals, numbers and dates, and the scale of words for how sure we are.
+How a language speaks: its messages, how it writes values, and the scale of words for how sure we are.
 
 The scale is the same everywhere: "very likely" from a confidence of 0.90, "likely" from 0.75, "leaning" from 0.60,
 "too early to say" below. The confidence meant is the one a reader sees, rounded to two places as it is stored.
@@ -7,18 +7,10 @@ The scale is the same everywhere: "very likely" from a confidence of 0.90, "like
 
 import math
 from datetime import date
-from decimal import Decimal
 from functools import lru_cache
-from types import MappingProxyType
 
-from babel import Locale
-from babel.dates import format_date
-from babel.numbers import format_decimal, format_percent
-
-from worker.insights import en, fr
-
-CATALOGUES = MappingProxyType({"en": en.MESSAGES, "fr": fr.MESSAGES})
 CERTAINTY = ((0.90, "very_likely"), (0.75, "likely"), (0.60, "leaning"), (0.0, "too_early"))  # from this confidence on
+DOMAIN = "insights"
 
 
 def stated_confidence(probability: float) -> float:
@@ -33,46 +25,26 @@ def certainty(probability: float) -> str:
 
 
 class Speech:
-    """One language: says messages of its catalogue and writes values its way."""
+    """One language: says the messages of insights and writes values its way."""
 
     def __init__(self, language: str) -> None:
-        if language not in CATALOGUES:
-            raise ValueError(f"language must be one of {', '.join(CATALOGUES)}, not {language!r}")
+        # Here, not above: Babel and its plural rules cost a command that says nothing a noticeable start.
+        from worker.insights.catalogue import load  # noqa: PLC0415
+        from worker.insights.numbers import numbers_of  # noqa: PLC0415
+
+        catalogue = load(DOMAIN, language)
         self.language = language
-        self._messages = CATALOGUES[language]
-        self._locale = Locale(language)
-
-    def has(self, key: str) -> bool:
-        """Whether the catalogue has this message."""
-        return key in self._messages
-
-    def say(self, key: str, n: float | None = None, /, **values: str) -> str:
-        """Fill in a message; n chooses the plural form ("=0" goes first where there is one) and fills {n}."""
-        message = self._messages[key]
-        if n is not None:
-            n = int(n) if float(n).is_integer() else n  # "1.0 leads" would be plural in English
-            values["n"] = self.number(n)
-        if isinstance(message, str):
-            return message.format(**values)
-        form = "=0" if n == 0 and "=0" in message else self._locale.plural_form(Decimal(str(n or 0)))
-        return message.get(form, message["other"]).format(**values)
-
-    def number(self, value: float) -> str:
-        """Write a number in full, two significant digits below ten where it is no whole one."""
-        if value != int(value) and abs(value) < 10:
-            return str(format_decimal(value, "@@", locale=self._locale))
-        return str(format_decimal(round(value), locale=self._locale))
+        self.has, self.say = catalogue.has, catalogue.say
+        self._numbers = numbers_of(language)
+        self.number = self._numbers.number
 
     def percent(self, share: float) -> str:
         """Write a share as a whole percentage; next to nothing is not written as 0%, nor nearly all as 100%."""
         if 0 < share < 0.005:
-            return self.say("percent.under", percent=self._percent(0.01))
+            return self.say("percent.under", percent=self._numbers.percent(1))
         if 0.995 < share < 1:
-            return self.say("percent.over", percent=self._percent(0.99))
-        return self._percent(share)
-
-    def _percent(self, share: float) -> str:
-        return str(format_percent(share, locale=self._locale))
+            return self.say("percent.over", percent=self._numbers.percent(99))
+        return self._numbers.percent(round(100 * share))
 
     def points(self, difference: float) -> str:
         """Write a difference of shares in signed percentage points, with a decimal only below one point."""
@@ -80,17 +52,16 @@ class Speech:
 
     def signed_points(self, difference: float) -> str:
         """Write the same without the word."""
-        points = _rounded_points(difference)
-        return str(format_decimal(points, "+#,##0.#;-#,##0.#" if points else "0", locale=self._locale))
+        return self._numbers.signed(_rounded_points(difference))
 
     def date(self, day: date) -> str:
         """Write a date in full, the first of a French month as « 1er »."""
-        text = str(format_date(day, "long", locale=self._locale))
+        text = self._numbers.date(day)
         return self.say("date.first", date=text[2:]) if text.startswith("1 ") else text
 
     def how_sure(self, probability: float, statement: str) -> str:
         """Say a statement (a clause) with the certainty it has earned."""
-        percent = self._percent(stated_confidence(probability))
+        percent = self._numbers.percent(round(100 * stated_confidence(probability)))
         return self.say(f"certainty.{certainty(probability)}", statement=statement, percent=percent)
 
 
