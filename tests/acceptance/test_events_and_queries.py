@@ -333,7 +333,7 @@ def test_a_pattern_that_lasts_keeps_its_row(company):
     assert lasting
     assert all(row["learning_snapshot"]["first_seen"] == DAY for row in lasting)
     assert {row["learning_snapshot"]["status"] for row in lasting} == {"continuing"}
-    assert all("not new" in row["insight_text"] or "pas nouveau" in row["insight_text"] for row in lasting)
+    assert all("not new" in row["insight_text"] or "déjà connue" in row["insight_text"] for row in lasting)
     keys = [(row["client_id"], row["learning_snapshot"]["claim_key"]) for row in after.values()]
     assert len(set(keys)) == len(keys)
     run(url, "pattern_detection", "--as-of", later[-1])  # the same period again finds its own rows, and says the same

@@ -1,4 +1,4 @@
-"""The sentences: every message in both languages, numbers of any size, and never surer than the confidence."""
+"""The sentences and the advice: what is said of which finding, and never surer than the confidence."""
 
 import re
 from datetime import UTC, datetime
@@ -6,10 +6,22 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from insight_findings import (
+    EVERY_KIND,
+    PROMISING,
+    conversion,
+    engagement,
+    finding,
+    pattern,
+    prediction,
+    reversion,
+    review,
+    tone,
+    urgency,
+)
 
 from worker.insights import insight_text, recommendation, recommended_actions
 from worker.insights.speech import certainty, speech, stated_confidence
-from worker.jobs.finding import Check, Claim, Finding
 from worker.vocabulary import TAG_NAMES, TONES, URGENCY_NAMES
 
 LANGUAGES = ("en", "fr")
@@ -17,80 +29,6 @@ EXTREMES = (None, 0, 1, 2, 34, 1_234_567, 10**15, 0.0004, -5, float("nan"), floa
 SUBJECTS = ("urgency", "tone", "source", "volume", "intent", "language", "repeat_contact", "conversion_rate")
 PATTERN_TYPES = tuple(f"{subject}_{direction}" for subject in SUBJECTS for direction in ("increasing", "decreasing"))
 VALUES = {"urgency": "High", "tone": "Urgent", "source": "referral", "intent": "Quote Request", "language": "fr"}
-
-
-def finding(event_type, content, probability=0.93, *, parameters=None, facts=None, client_id="c-1", n=34):
-    return Finding(
-        client_id=client_id,
-        event_type=event_type,
-        content=content,
-        claim=Claim("kind", probability, "", parameters or {}),
-        check=Check("next_window", datetime(2026, 1, 1, tzinfo=UTC), None),
-        n=n,
-        facts=facts or {},
-    )
-
-
-def engagement(probability=0.93, **changes):
-    content = {"overall_score": 62, "trend": "increasing", "metrics": {"total_leads": 34}, "previous": {"raw": 57.4}}
-    return finding("engagement_score", content | changes, probability)
-
-
-def urgency(probability=0.93, *, client_id="c-1", **changes):
-    content = {
-        "trend": "decreasing",
-        "high_urgency_pct": 0.25,
-        "previous_high_urgency_pct": 0.4,
-        "counts": {"High": 5, "Medium": 5, "Low": 10, "unknown": 14},
-    }
-    return finding("urgency_trend", content | changes, probability, client_id=client_id)
-
-
-def tone(probability=0.93, **changes):
-    content = {
-        "counts": {"Urgent": 9, "Formal": 11, "unknown": 14},
-        "estimate": {"Urgent": 0.448, "Formal": 0.5},
-        "dominant_tone": "Formal",
-        "dominant_tone_probability": 0.95,
-    }
-    return finding("tone_distribution", content | changes, probability, parameters={"distance": 0.1})
-
-
-def pattern(probability=0.93, *, client_id="c-1", **changes):
-    content = {
-        "pattern_type": "tone_increasing",
-        "value": "Urgent",
-        "against": "own_past",
-        "affected_leads": 23,
-        "effect": {"estimate": 0.12, "interval": {"level": 0.9, "low": -0.004, "high": 0.2}, "unit": "share"},
-        "first_seen": "2025-05-01",
-    }
-    return finding("pattern_detected", content | changes, probability, client_id=client_id)
-
-
-def prediction(probability=0.93, *, low=9, high=15, n_open=140, **changes):
-    parameters = {"low": low, "high": high}
-    content = {"predicted_conversions": 12} | changes
-    return finding("conversion_prediction", content, probability, parameters=parameters, facts={"n_open": n_open})
-
-
-def conversion(probability=0.95, **changes):
-    content = {"lead_name": "Sarah Chen", "days_to_convert": 7, "touch_points": 3, "conversion_value": 5000}
-    return finding("conversion", content | changes, probability, parameters={"days": 90})
-
-
-def reversion(probability=0.95, **changes):
-    content = {"lead_name": "Sarah Chen", "reason": None, "reverted_to": "Actif", "days_as_customer": 12}
-    return finding("reversion", content | changes, probability, parameters={"days": 90})
-
-
-def review(probability=0.93, *, client_id="c-1", **changes):
-    content = {"overall": {"resolved": 12, "pending": 3, "mean_said": 0.76, "mean_right": 0.75}}
-    parameters = {"distance": 0.05}
-    return finding("accuracy_review", content | changes, probability, parameters=parameters, client_id=client_id)
-
-
-EVERY_KIND = (engagement, urgency, tone, pattern, prediction, conversion, reversion, review)
 
 
 def number_variants(make):
@@ -112,84 +50,171 @@ def number_variants(make):
         (
             engagement(),
             (
-                "Engagement is 62 out of 100 for 34 leads in the last 30 days, after 57 in the 30 days before."
-                " It is very likely (93%) that the score is rising."
+                "Engagement is 62 out of 100 for 34 leads in the last 30 days, after 57 in the 30 days before. It"
+                " is very likely (93%) that the score is rising."
             ),
             (
-                "L’engagement atteint 62 sur 100 au cours des 30 derniers jours, pour 34 prospects,"
-                " contre 57 au cours des 30 jours précédents. Il est très probable (93~%) que le score est en hausse."
+                "Au cours des 30 derniers jours, l’engagement se situe à 62 sur 100 pour 34 prospects, contre 57"
+                " les 30 jours précédents. Il est très probable (93~%) que le score est en hausse."
+            ),
+        ),
+        (
+            engagement(0.9, trend="decreasing", previous={"raw": 71.2}),
+            (
+                "Engagement is 62 out of 100 for 34 leads in the last 30 days, after 71 in the 30 days before. It"
+                " is very likely (90%) that the score is falling: get in touch with new leads within 7 days."
+            ),
+            (
+                "Au cours des 30 derniers jours, l’engagement se situe à 62 sur 100 pour 34 prospects, contre 71"
+                " les 30 jours précédents. Il est très probable (90~%) que le score est en baisse~: contactez les"
+                " nouveaux prospects dans les 7 jours."
+            ),
+        ),
+        (
+            engagement(0.65, trend="decreasing"),
+            (
+                "Engagement is 62 out of 100 for 34 leads in the last 30 days, after 57 in the 30 days before. The"
+                " signs are leaning this way (65%): the score is falling; see whether it lasts."
+            ),
+            (
+                "Au cours des 30 derniers jours, l’engagement se situe à 62 sur 100 pour 34 prospects, contre 57"
+                " les 30 jours précédents. Tendance possible (65~%)~: le score est en baisse~; voyez si cela se"
+                " confirme."
+            ),
+        ),
+        (
+            engagement(0.45, trend="stable"),
+            (
+                "Engagement is 62 out of 100 for 34 leads in the last 30 days, after 57 in the 30 days before. It"
+                " is too early to say whether the score is holding steady (45%): no action is needed yet."
+            ),
+            (
+                "Au cours des 30 derniers jours, l’engagement se situe à 62 sur 100 pour 34 prospects, contre 57"
+                " les 30 jours précédents. Quant à savoir si le score reste stable, il est trop tôt pour le dire"
+                " (45~%)~: aucune action n’est nécessaire pour l’instant."
             ),
         ),
         (
             engagement(0.5, trend="stable", previous=None, metrics={"total_leads": 1}),
             (
-                "Engagement is 62 out of 100 for 1 lead in the last 30 days."
-                " The 30 days before offer nothing to compare with."
+                "Engagement is 62 out of 100 for 1 lead in the last 30 days. The 30 days before offer nothing to"
+                " compare with."
             ),
             (
-                "L’engagement atteint 62 sur 100 au cours des 30 derniers jours, pour 1 prospect."
-                " Les 30 jours précédents n’offrent aucun point de comparaison."
+                "Au cours des 30 derniers jours, l’engagement se situe à 62 sur 100 pour 1 prospect. Les 30 jours"
+                " précédents n’offrent aucun point de comparaison."
             ),
         ),
         (
             urgency(0.75),
             (
-                "Among 20 leads of known urgency in the last 30 days, the share of high urgency is 25%,"
-                " after 40% in the 30 days before. It is likely (75%) that high urgency is becoming less frequent."
+                "Among 20 leads of known urgency in the last 30 days, the share of high urgency is 25%, after 40%"
+                " in the 30 days before. It is likely (75%) that high urgency is becoming less frequent."
             ),
             (
-                "Au cours des 30 derniers jours, la part d’urgence élevée est de 25~%,"
-                " pour 20 prospects d’urgence connue, contre 40~% au cours des 30 jours précédents."
-                " Il est probable (75~%) que la part d’urgence élevée diminue."
+                "Au cours des 30 derniers jours, la part des urgences élevées est de 25~% parmi 20 prospects dont"
+                " l’urgence est connue, contre 40~% les 30 jours précédents. Il est probable (75~%) que les urgences"
+                " élevées deviennent moins fréquentes."
+            ),
+        ),
+        (
+            urgency(0.91, trend="increasing", high_urgency_pct=0.51, previous_high_urgency_pct=0.31),
+            (
+                "Among 20 leads of known urgency in the last 30 days, the share of high urgency is 51%, after 31%"
+                " in the 30 days before. It is very likely (91%) that high urgency is becoming more frequent: answer"
+                " the most urgent leads first."
+            ),
+            (
+                "Au cours des 30 derniers jours, la part des urgences élevées est de 51~% parmi 20 prospects dont"
+                " l’urgence est connue, contre 31~% les 30 jours précédents. Il est très probable (91~%) que les"
+                " urgences élevées deviennent plus fréquentes~: répondez d’abord aux prospects les plus urgents."
+            ),
+        ),
+        (
+            urgency(0.78, trend="stable"),
+            (
+                "Among 20 leads of known urgency in the last 30 days, the share of high urgency is 25%, after 40%"
+                " in the 30 days before. It is likely (78%) that high urgency is about as frequent as before: no"
+                " action is needed."
+            ),
+            (
+                "Au cours des 30 derniers jours, la part des urgences élevées est de 25~% parmi 20 prospects dont"
+                " l’urgence est connue, contre 40~% les 30 jours précédents. Il est probable (78~%) que les urgences"
+                " élevées restent à peu près aussi fréquentes qu’avant~: aucune action n’est nécessaire."
             ),
         ),
         (
             urgency(0.6, client_id=None, previous_high_urgency_pct=None),
             (
-                "Among 20 leads (all clients) of known urgency in the last 30 days, the share of high urgency is 25%."
-                " The 30 days before offer nothing to compare with."
+                "Among 20 leads of known urgency (all clients) in the last 30 days, the share of high urgency is"
+                " 25%. The 30 days before offer nothing to compare with."
             ),
             (
-                "Au cours des 30 derniers jours, la part d’urgence élevée est de 25~%,"
-                " pour 20 prospects (tous clients confondus) d’urgence connue."
-                " Les 30 jours précédents n’offrent aucun point de comparaison."
+                "Au cours des 30 derniers jours, la part des urgences élevées est de 25~% parmi 20 prospects dont"
+                " l’urgence est connue (tous clients confondus). Les 30 jours précédents n’offrent aucun point de"
+                " comparaison."
             ),
         ),
         (
             tone(),
             (
-                "The leading tone in the last 30 days is formal, estimated at 50%, from 20 leads of known tone."
-                " It is very likely (93%) that the estimated tone shares are right to within 10 points."
+                "The leading tone in the last 30 days is formal, at an estimated 50%, judging by 20 leads of known"
+                " tone. It is very likely (93%) that the estimated tone shares are right to within 10 points."
             ),
             (
-                "Le ton formel domine au cours des 30 derniers jours~: 50~% selon l’estimation,"
-                " d’après 20 prospects au ton connu."
-                " Il est très probable (93~%) que la répartition estimée des tons est juste à 10 points près."
+                "Au cours des 30 derniers jours, le ton formel domine, avec une part estimée à 50~% d’après 20"
+                " prospects dont le ton est connu. Il est très probable (93~%) que la répartition estimée des tons"
+                " est juste à 10 points près."
+            ),
+        ),
+        (
+            tone(0.5, client_id=None, dominant_tone_probability=0.7),
+            (
+                "The leading tone in the last 30 days seems to be formal, at an estimated 50%, judging by 20 leads"
+                " of known tone (all clients). It is too early to say whether the estimated tone shares are right to"
+                " within 10 points (50%)."
+            ),
+            (
+                "Au cours des 30 derniers jours, le ton formel semble dominer, avec une part estimée à 50~% d’après"
+                " 20 prospects dont le ton est connu (tous clients confondus). Quant à savoir si la répartition"
+                " estimée des tons est juste à 10 points près, il est trop tôt pour le dire (50~%)."
             ),
         ),
         (
             pattern(),
             (
-                "It is very likely (93%) that leads whose tone is urgent are more frequent than before. In figures:"
-                " about +12 points (between -0.4 and +20), 23 leads concerned, first seen on May 1, 2025."
+                "It is very likely (93%) that leads whose tone is urgent are more frequent than before: about +12"
+                " points (between -0.4 and +20), 23 leads concerned, first seen on May 1, 2025. Adapt replies to the"
+                " urgent tone of these leads."
             ),
             (
-                "Il est très probable (93~%) que les prospects au ton urgent sont plus fréquents qu’auparavant."
-                " En chiffres~: environ +12 points (entre -0,4 et +20), 23 prospects concernés,"
-                " premier signe le 1er mai 2025."
+                "Il est très probable (93~%) que les prospects au ton urgent sont plus fréquents qu’auparavant~:"
+                " environ +12 points (entre -0,4 et +20), 23 prospects concernés, premier signe le 1er mai 2025."
+                " Adaptez vos réponses au ton urgent de ces prospects."
             ),
         ),
         (
             pattern(status="continuing"),
             (
-                "It is very likely (93%) that leads whose tone is urgent are more frequent than before. In figures:"
-                " about +12 points (between -0.4 and +20), 23 leads concerned."
-                " This is not new: it was first seen on May 1, 2025."
+                "It is very likely (93%) that leads whose tone is urgent are more frequent than before: about +12"
+                " points (between -0.4 and +20), 23 leads concerned, not new (first seen on May 1, 2025). Adapt"
+                " replies to the urgent tone of these leads."
             ),
             (
-                "Il est très probable (93~%) que les prospects au ton urgent sont plus fréquents qu’auparavant."
-                " En chiffres~: environ +12 points (entre -0,4 et +20), 23 prospects concernés."
-                " Ce n’est pas nouveau~: le premier signe remonte au 1er mai 2025."
+                "Il est très probable (93~%) que les prospects au ton urgent sont plus fréquents qu’auparavant~:"
+                " environ +12 points (entre -0,4 et +20), 23 prospects concernés, tendance déjà connue (premier"
+                " signe le 1er mai 2025). Adaptez vos réponses au ton urgent de ces prospects."
+            ),
+        ),
+        (
+            pattern(0.65, affected_leads=0, effect=None, first_seen=None),
+            (
+                "The signs are leaning this way (65%): leads whose tone is urgent are more frequent than before; no"
+                " lead concerned. See whether it lasts."
+            ),
+            (
+                "Tendance possible (65~%)~: les prospects au ton urgent sont plus fréquents qu’auparavant~; aucun"
+                " prospect concerné. Voyez si cela se confirme."
             ),
         ),
         (
@@ -204,69 +229,92 @@ def number_variants(make):
             ),
             (
                 "It is very likely (93%) that new leads are less numerous than the trend of the other clients would"
-                " suggest. In figures: about 0.53 times what that trend would suggest, 1 lead concerned among all"
-                " clients."
+                " suggest: about 0.53 times what that trend would suggest, 1 lead concerned (all clients)."
             ),
             (
-                "Il est très probable (93~%) que les nouveaux prospects sont moins nombreux"
-                " que ne le laissait attendre l’évolution des autres clients. En chiffres~: environ 0,53 fois"
-                " ce que cette évolution laissait attendre,"
-                " 1 prospect concerné, tous clients confondus."
+                "Il est très probable (93~%) que les nouveaux prospects sont moins nombreux que ne le laissait"
+                " attendre l’évolution des autres clients~: environ 0,53 fois ce que cette évolution laissait"
+                " attendre, 1 prospect concerné (tous clients confondus)."
             ),
         ),
         (
             prediction(0.78),
             (
-                "About 12 conversions are expected in the next 30 days from 140 open leads."
-                " It is likely (78%) that the actual number will be between 9 and 15."
+                "About 12 conversions are expected in the next 30 days from 140 open leads. It is likely (78%) that"
+                " the actual number will be between 9 and 15: contact the 10 most promising leads first."
             ),
             (
-                "Environ 12 conversions sont attendues au cours des 30 prochains jours, pour 140 prospects en cours."
-                " Il est probable (78~%) que le nombre réel sera entre 9 et 15."
+                "Environ 12 conversions sont attendues au cours des 30 prochains jours, sur 140 prospects en cours."
+                " Il est probable (78~%) que le nombre réel se situera entre 9 et 15~: contactez d’abord les 10"
+                " prospects les plus prometteurs."
+            ),
+        ),
+        (
+            prediction(0.5),
+            (
+                "About 12 conversions are expected in the next 30 days from 140 open leads. It is too early to say"
+                " whether the actual number will be between 9 and 15 (50%)."
+            ),
+            (
+                "Environ 12 conversions sont attendues au cours des 30 prochains jours, sur 140 prospects en cours."
+                " Quant à savoir si le nombre réel se situera entre 9 et 15, il est trop tôt pour le dire (50~%)."
+            ),
+        ),
+        (
+            prediction(0.97, predicted_conversions=1, low=0, high=2, n_open=6, high_value_leads=PROMISING[:6]),
+            (
+                "About 1 conversion is expected in the next 30 days from 6 open leads. It is very likely (97%) that"
+                " the actual number will be between 0 and 2: contact the most promising leads first."
+            ),
+            (
+                "Environ 1 conversion est attendue au cours des 30 prochains jours, sur 6 prospects en cours. Il"
+                " est très probable (97~%) que le nombre réel se situera entre 0 et 2~: contactez d’abord les"
+                " prospects les plus prometteurs."
             ),
         ),
         (
             prediction(0.99, predicted_conversions=0, low=0, high=0, n_open=1),
             (
-                "No conversion is expected in the next 30 days from 1 open lead."
-                " It is very likely (99%) that the actual number will be exactly 0."
+                "No conversion is expected in the next 30 days from 1 open lead. It is very likely (99%) that the"
+                " actual number will be exactly 0."
             ),
             (
-                "Aucune conversion n’est attendue au cours des 30 prochains jours, pour 1 prospect en cours."
-                " Il est très probable (99~%) que le nombre réel sera exactement 0."
+                "Aucune conversion n’est attendue au cours des 30 prochains jours, sur 1 prospect en cours. Il est"
+                " très probable (99~%) que le nombre réel sera de 0 exactement."
             ),
         ),
         (
             prediction(0.8, predicted_conversions=1, low=0, high=2, n_open=1200),
             (
-                "About 1 conversion is expected in the next 30 days from 1,200 open leads."
-                " It is likely (80%) that the actual number will be between 0 and 2."
+                "About 1 conversion is expected in the next 30 days from 1,200 open leads. It is likely (80%) that"
+                " the actual number will be between 0 and 2: contact the 10 most promising leads first."
             ),
             (
-                "Environ 1 conversion est attendue au cours des 30 prochains jours, pour 1_200 prospects en cours."
-                " Il est probable (80~%) que le nombre réel sera entre 0 et 2."
+                "Environ 1 conversion est attendue au cours des 30 prochains jours, sur 1_200 prospects en cours."
+                " Il est probable (80~%) que le nombre réel se situera entre 0 et 2~: contactez d’abord les 10"
+                " prospects les plus prometteurs."
             ),
         ),
         (
             conversion(),
             (
-                "Lead “Sarah Chen” converted in 7 days after 3 touch points, for a value of 5,000."
-                " It is very likely (95%) that this conversion will last at least 90 days."
+                "Lead “Sarah Chen” converted in 7 days after 3 touch points, for a value of 5,000. It is very"
+                " likely (95%) that this conversion will last at least 90 days."
             ),
             (
-                "Le prospect «~Sarah Chen~» s’est converti en 7 jours après 3 points de contact,"
-                " pour une valeur de 5_000. Il est très probable (95~%) que cette conversion tiendra au moins 90 jours."
+                "Le prospect «~Sarah Chen~» s’est converti en 7 jours après 3 points de contact, pour une valeur de"
+                " 5_000. Il est très probable (95~%) que cette conversion tiendra au moins 90 jours."
             ),
         ),
         (
             conversion(lead_name=None, days_to_convert=0, touch_points=1, conversion_value=None),
             (
-                "A lead converted on the day of first contact after 1 touch point."
-                " It is very likely (95%) that this conversion will last at least 90 days."
+                "A lead converted on the day of first contact after 1 touch point. It is very likely (95%) that"
+                " this conversion will last at least 90 days."
             ),
             (
-                "Un prospect s’est converti le jour même du premier contact après 1 point de contact."
-                " Il est très probable (95~%) que cette conversion tiendra au moins 90 jours."
+                "Un prospect s’est converti le jour même du premier contact après 1 point de contact. Il est très"
+                " probable (95~%) que cette conversion tiendra au moins 90 jours."
             ),
         ),
         (
@@ -276,39 +324,39 @@ def number_variants(make):
                 " had been recorded by mistake. It is very likely (95%) that this will still be so in 90 days."
             ),
             (
-                "Le prospect «~Sarah Chen~» n’est plus un client après 1 jour et porte désormais"
-                " l’étiquette «~Actif~»~: la conversion avait été enregistrée par erreur."
-                " Il est très probable (95~%) que ce sera encore le cas dans 90 jours."
+                "Le prospect «~Sarah Chen~» n’est plus client 1 jour après sa conversion et porte désormais"
+                " l’étiquette «~Actif~»~: la conversion avait été enregistrée par erreur. Il est très probable"
+                " (95~%) que ce sera encore le cas dans 90 jours."
             ),
         ),
         (
             reversion(lead_name=None, days_as_customer=None, reverted_to="VIP", reason="Other: Sarah asked"),
             (
-                "A lead is no longer a customer, and is now tagged “VIP”."
-                " It is very likely (95%) that this will still be so in 90 days."
+                "A lead is no longer a customer, and is now tagged “VIP”. It is very likely (95%) that this will"
+                " still be so in 90 days."
             ),
             (
-                "Un prospect n’est plus un client et porte désormais l’étiquette «~VIP~»."
-                " Il est très probable (95~%) que ce sera encore le cas dans 90 jours."
+                "Un prospect n’est plus client et porte désormais l’étiquette «~VIP~». Il est très probable (95~%)"
+                " que ce sera encore le cas dans 90 jours."
             ),
         ),
         (
             review(0.96),
             (
-                "Of 12 past statements that can be checked by now, 75% came true, where 76% was to be expected. It is"
-                " very likely (96%) that over all clients, stated probabilities are right to within 5 points."
+                "Of 12 past statements that can be checked by now, 75% came true, where 76% was to be expected. It"
+                " is very likely (96%) that over all clients, stated probabilities are right to within 5 points."
             ),
             (
-                "La part de ce qui s’est révélé juste, parmi ce qui peut être vérifié à ce jour"
-                " (12 affirmations passées), est de 75~%, quand il fallait s’attendre à 76~%. Il est très probable"
-                " (96~%) que les probabilités annoncées sont justes à 5 points près, tous clients confondus."
+                "Sur 12 affirmations passées vérifiables à ce jour, le taux d’exactitude est de 75~%, alors qu’on"
+                " s’attendait à 76~%. Il est très probable (96~%) que les probabilités annoncées sont justes à 5"
+                " points près, tous clients confondus."
             ),
         ),
         (
             review(0.38, client_id=None, overall={"resolved": 0, "pending": 1200, "mean_said": None}),
             (
-                "It is not yet time to check any of the 1,200 statements made so far about all clients. It is too early"
-                " to say whether over all clients, stated probabilities are right to within 5 points (38%)."
+                "It is not yet time to check any of the 1,200 statements made so far about all clients. It is too"
+                " early to say whether over all clients, stated probabilities are right to within 5 points (38%)."
             ),
             (
                 "Il est trop tôt pour vérifier les 1_200 affirmations faites jusqu’ici (tous clients confondus)."
@@ -352,7 +400,12 @@ def test_without_leads_or_known_values_it_says_so(language):
 
 
 SAYS = {
-    "en": {"very_likely": "very likely", "likely": "is likely", "leaning": "Leaning", "too_early": "too early to say"},
+    "en": {
+        "very_likely": "very likely",
+        "likely": "is likely",
+        "leaning": "are leaning",
+        "too_early": "too early to say",
+    },
     "fr": {
         "very_likely": "très probable",
         "likely": "est probable",
@@ -476,7 +529,7 @@ def test_actions_follow_from_the_reasons_first():
     reasons = {"reason_high_urgency": 2, "reason_ageing": 1, "reason_source": "Web"}
     assert recommended_actions(facts | reasons, "en") == [
         "Reply soon to 2 promising leads of high urgency: such leads tend to convert more often",
-        "Do not let one promising lead wait: the odds tend to be better at its age than later",
+        "Do not let one promising lead wait: its odds tend to be better now than later",
         "Look after leads from “Web”: they tend to convert more often",
         "Follow up with the only lead tagged “Follow-Up”",
     ]

@@ -1,10 +1,18 @@
-"""What to do about a finding: one recommendation per pattern, and up to four actions beside a prediction."""
+"""
+What to do about a finding: one recommendation per pattern, up to four actions beside a prediction, and the few words
+that end a sentence.
+
+Those words advise the client, so the texts on all clients together go without; below a confidence of 0.60 nothing is
+advised, and below 0.75 no more than to see whether a change lasts.
+"""
 
 from collections.abc import Mapping
 
 from worker import vocabulary
-from worker.insights.content import number_at
-from worker.jobs.finding import Json
+from worker.insights.content import number_at, value_at
+from worker.insights.naming import quoted, split_pattern, value_name
+from worker.insights.speech import Speech, certainty, speech
+from worker.jobs.finding import Finding, Json
 
 MOST_ACTIONS = 4  # more would not be read
 
@@ -26,9 +34,6 @@ def recommendation(pattern_type: str, value: str | None, language: str) -> str:
     A pattern without a level to name, or of a kind unknown here, gets general advice. ValueError for a language
     other than en and fr.
     """
-    from worker.insights.naming import split_pattern, value_name  # noqa: PLC0415 - Babel, only when something is said
-    from worker.insights.speech import speech  # noqa: PLC0415
-
     says = speech(language)
     subject, direction = split_pattern(pattern_type)
     level = value_name(says, subject, value)
@@ -52,9 +57,6 @@ def recommended_actions(facts: Mapping[str, Json], language: str) -> list[str]:
     than 90 days), each a number of open leads, but for what a reason said already or speaks against; top_source, the
     source most leads come from. Others are ignored.
     """
-    from worker.insights.naming import quoted  # noqa: PLC0415 - as above
-    from worker.insights.speech import speech  # noqa: PLC0415
-
     says = speech(language)
 
     def count(fact: str) -> float:
@@ -77,3 +79,52 @@ def recommended_actions(facts: Mapping[str, Json], language: str) -> list[str]:
     if most is not None and most != best:
         actions.append(says.say("action.top_source", source=quoted(says, most)))
     return actions[:MOST_ACTIONS]
+
+
+def trend_step(finding: Finding, speech: Speech, change: str) -> str:
+    """
+    Say what follows from a trend ("urgency_increasing"), as a clause; "" where nothing does.
+
+    Falling engagement asks for what would mend the part of the score that lost the most points.
+    """
+    if finding.client_id is None:
+        return ""
+    sure = certainty(finding.claim.probability)
+    stable = change.endswith("_stable")
+    if sure == "too_early" or (stable and sure == "leaning"):
+        return speech.say("do.nothing_yet")
+    if stable:
+        return speech.say("do.nothing")
+    if not speech.has(f"do.{change}"):
+        return ""
+    if sure == "leaning":
+        return speech.say("do.watch")
+    key = f"do.{change}.{_worst_part(finding.content.get('parts'))}"
+    return speech.say(key if speech.has(key) else f"do.{change}")
+
+
+def _worst_part(parts: Json) -> Json:
+    """Name the part of the score that lost the most points, None where none lost any."""
+    entries = parts if isinstance(parts, list) else []
+    worst = min(entries, key=lambda entry: number_at(entry, "points") or 0, default=None)
+    return value_at(worst, "part") if (number_at(worst, "points") or 0) < 0 else None
+
+
+def pattern_step(finding: Finding, speech: Speech) -> str:
+    """Say what follows from a pattern, as a sentence; "" where nothing does."""
+    sure = certainty(finding.claim.probability)
+    if finding.client_id is None or sure == "too_early":
+        return ""
+    if sure == "leaning":
+        return speech.say("do.watch.sentence")
+    content = finding.content
+    return f"{recommendation(str(content.get('pattern_type')), content.get('value'), speech.language)}."
+
+
+def prediction_step(finding: Finding, speech: Speech, n_open: float) -> str:
+    """Say whom to contact first of n_open leads, as a clause; "" where there is no choice or no telling."""
+    listed = finding.content.get("high_value_leads")
+    n = len(listed) if isinstance(listed, list) else 0
+    if finding.client_id is None or n == 0 or n_open < 2 or certainty(finding.claim.probability) == "too_early":
+        return ""
+    return speech.say("do.contact_first", n) if n < n_open else speech.say("do.contact_best")

@@ -21,6 +21,7 @@ class Numbers:
 
     def __init__(self, language: str) -> None:
         locale = Locale(language)
+        self._first_is_ordinal = language == "fr"  # CLDR has no word for it
         remember = lru_cache(maxsize=REMEMBERED)
         self._whole = remember(partial(format_decimal, locale=locale))
         self._two_digits = remember(partial(format_decimal, format="@@", locale=locale))
@@ -44,8 +45,9 @@ class Numbers:
         return str(self._signed(value)) if value else self.number(0)
 
     def date(self, day: date) -> str:
-        """Write a date in full: "March 1, 2025"."""
-        return str(self._date(day))
+        """Write a date in full: "March 1, 2025", « 1er mars 2025 »."""
+        text = str(self._date(day))
+        return f"1er{text[1:]}" if self._first_is_ordinal and text.startswith("1 ") else text
 
     def counted_like(self, n: float) -> int:
         """

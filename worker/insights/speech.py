@@ -6,7 +6,6 @@ The scale is the same everywhere: "very likely" from a confidence of 0.90, "like
 """
 
 import math
-from datetime import date
 from functools import lru_cache
 
 CERTAINTY = ((0.90, "very_likely"), (0.75, "likely"), (0.60, "leaning"), (0.0, "too_early"))  # from this confidence on
@@ -36,7 +35,7 @@ class Speech:
         self.language = language
         self.has, self.say = catalogue.has, catalogue.say
         self._numbers = numbers_of(language)
-        self.number = self._numbers.number
+        self.number, self.date = self._numbers.number, self._numbers.date
 
     def percent(self, share: float) -> str:
         """Write a share as a whole percentage; next to nothing is not written as 0%, nor nearly all as 100%."""
@@ -54,15 +53,13 @@ class Speech:
         """Write the same without the word."""
         return self._numbers.signed(_rounded_points(difference))
 
-    def date(self, day: date) -> str:
-        """Write a date in full, the first of a French month as « 1er »."""
-        text = self._numbers.date(day)
-        return self.say("date.first", date=text[2:]) if text.startswith("1 ") else text
-
-    def how_sure(self, probability: float, statement: str) -> str:
-        """Say a statement (a clause) with the certainty it has earned."""
+    def how_sure(self, probability: float, statement: str, rest: str = "") -> str:
+        """Say a statement (a clause) with the certainty it has earned; its sentence ends in rest, if there is any."""
         percent = self._numbers.percent(round(100 * stated_confidence(probability)))
-        return self.say(f"certainty.{certainty(probability)}", statement=statement, percent=percent)
+        key = f"certainty.{certainty(probability)}"
+        if rest:
+            return self.say(f"{key}.then", statement=statement, percent=percent, rest=rest)
+        return self.say(key, statement=statement, percent=percent)
 
 
 def _rounded_points(difference: float) -> float:
