@@ -264,7 +264,7 @@ def test_a_wheel_is_packed_with_complete_catalogues_only(folder, monkeypatch):
     packing.BuildHookInterface = object
     monkeypatch.setitem(sys.modules, packing.__name__, packing)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    hook = runpy.run_path(str(ROOT / "hatch_build.py"))["CompleteCatalogues"]()
+    hook = runpy.run_path(str(ROOT / ".ci" / "hatch_build.py"))["CompleteCatalogues"]()
     hook.root = str(ROOT)
     hook.initialize("standard", {})
     monkeypatch.setattr("worker.locale.compile.FOLDER", folder)
