@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from psycopg import Connection, sql
@@ -76,12 +77,13 @@ def make_snapshot(finding: Finding, as_of: datetime, version: str, language: str
         content["confidence"] = confidence
     text = insight_text(replace(finding, content=content), language)
     created_at = finding.created_at or as_of
+    period_key, window = _period(as_of, str(as_of.tzinfo))
     content |= {
         "schema_version": SCHEMA_VERSION,
         "as_of": created_at.astimezone(UTC).isoformat(),
-        "period_key": finding.period_key or local_day(as_of),
+        "period_key": finding.period_key or period_key,
         "claim_key": finding.claim_key,
-        "window": finding.window or Windows.before(as_of).current_json(),
+        "window": finding.window or window,
         "n": finding.n,
         "n_previous": finding.n_previous,
         "claim": {
@@ -99,6 +101,12 @@ def make_snapshot(finding: Finding, as_of: datetime, version: str, language: str
         "model_version": version,
     }
     return Snapshot(finding.client_id, finding.event_type, content, text, confidence, created_at.astimezone(UTC))
+
+
+@lru_cache(maxsize=4)  # the same for all snapshots of a run
+def _period(as_of: datetime, _zone: str) -> tuple[str, Mapping[str, str]]:
+    """Give the period and the current window of a run; equal instants of two zones may have different days."""
+    return local_day(as_of), Windows.before(as_of).current_json()
 
 
 def write_snapshots(conn: Connection[Any], snapshots: Sequence[Snapshot], *, id_type: str) -> Written:

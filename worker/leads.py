@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
+from worker.lead_ids import Ids
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.vocabulary import (
     ACTION_ARCHIVE,
@@ -106,7 +106,8 @@ class Actions:
     tag: IntArray  # TAG_* code of the tag it set
     outcome: IntArray  # OUTCOME_* code its tag column holds, for outcome updates
     converted: IntArray  # conversion_outcome: 1 true, 0 false, -1 null
-    reason: NDArray[np.object_]  # reversion_reason, None where null or blank
+    reason_code: IntArray  # index into reason_names, -1 where null or blank
+    reason_names: tuple[str, ...]  # the reversion_reasons there are
     excused: BoolArray  # conversion_outcome false with a reason: a customer who is none any more
     touch: BoolArray  # a person dealt with the lead: tag, outcome update, note, contacted
 
@@ -119,10 +120,16 @@ class Actions:
             self.tag[keep],
             self.outcome[keep],
             self.converted[keep],
-            self.reason[keep],
+            self.reason_code[keep],
+            self.reason_names,
             self.excused[keep],
             self.touch[keep],
         )
+
+    def reason(self, place: int) -> str | None:
+        """Give the reversion_reason of an action, None where there is none."""
+        code = int(self.reason_code[place])
+        return None if code < 0 else self.reason_names[code]
 
     @property
     def reverting(self) -> BoolArray:
@@ -157,7 +164,7 @@ class Leads:
     client: IntArray  # index into clients
     owner: IntArray  # the client as read, which the pool's leads keep; index into owner_industry
     owner_industry: tuple[str | None, ...]
-    id: NDArray[np.object_]  # text; objects, so that one absurdly long id costs no more than itself
+    id: Ids  # text when asked for one
     in_half: BoolArray  # by a hash of the id: the same half on every machine and in every run
     arrival: IntArray  # microseconds, the first contact; UNDATED where nothing tells
     last_contact: IntArray  # the row's timestamp; UNDATED where null

@@ -160,10 +160,10 @@ def _replay(leads: Leads, before: int) -> dict[int, list[Episode]]:
     k = np.flatnonzero(telling & (actions.time < before) & evident[actions.lead])
     wins = np.where(by_tag, BY_TAG, np.where(by_outcome, BY_OUTCOME, 0))
     ends = np.where(reverting, BY_TAG | BY_OUTCOME, np.where(actions.kind == ACTION_TAG, BY_TAG, BY_OUTCOME))
-    columns = (actions.lead, actions.time, wins, ends, actions.excused, actions.reason)
+    columns = (actions.lead, actions.time, wins, ends, actions.excused)
     result: dict[int, list[Episode]] = {}
     basis = 0
-    for place, lead, time, win, end, excused, reason in zip(
+    for place, lead, time, win, end, excused in zip(
         k.tolist(), *(column[k].tolist() for column in columns), strict=True
     ):
         if lead not in result:
@@ -179,7 +179,8 @@ def _replay(leads: Leads, before: int) -> dict[int, list[Episode]]:
             episodes.append(Episode(lead, None, int(leads.arrival[lead]), time))
         elif win or not was_customer or basis:
             continue
-        episodes[-1] = replace(episodes[-1], end=time, reason=reason, reverted_to=_label(leads, place))
+        reason, reverted_to = actions.reason(place), _label(leads, place)
+        episodes[-1] = replace(episodes[-1], end=time, reason=reason, reverted_to=reverted_to)
     return {lead: episodes for lead, episodes in result.items() if episodes}
 
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from lead_rows import ALL_JOBS, AS_OF, analysed, days_before, fitted, generator, look_back, only_clients, world
 from test_reading import ABSURD_LEADS
 
+from worker.arranging import arrange
+from worker.histories import ONE_CONTACT, parse_history
 from worker.jobs import load_job
 from worker.leads import Clients, from_microseconds, to_microseconds
-from worker.reading import ONE_CONTACT, _parse_history, arrange
 from worker.simulate import PlantedChange, score_world, share_world
 from worker.simulate.lead_worlds import score_leads, share_leads
 from worker.timetable import JOB_NAMES
@@ -132,7 +133,7 @@ def erased(rows, actions, cut):
         histories = [
             [
                 (when, value)
-                for i, (when, value) in enumerate(_parse_history(text))
+                for i, (when, value) in enumerate(parse_history(text))
                 if _was_there(when, i, end, rewritten)
             ]
             for text in row[16:19]

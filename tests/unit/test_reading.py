@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from lead_rows import AS_OF, CLIENT_IDS, action, arranged, days_before, history, lead
 
 from worker.leads import FIRST_LEAD, UNDATED, to_microseconds
-from worker.reading import POSTGRES_EPOCH, _Microseconds, read_since
+from worker.packing import POSTGRES_EPOCH, unpack_instants
+from worker.reading import read_since
 from worker.vocabulary import (
     ACTION_ARCHIVE,
     ACTION_INSERT,
@@ -56,11 +57,14 @@ def test_what_is_no_date_dates_nothing(stamp):
     assert leads.last_change.tolist() == [to_microseconds(days_before(5))]
 
 
-def test_infinities_are_never_and_before_everything():
-    loader = _Microseconds(20, None)
-    assert loader.load((2**63 - 1).to_bytes(8, "big", signed=True)) == UNDATED
-    assert loader.load((-(2**63)).to_bytes(8, "big", signed=True)) < FIRST_LEAD
-    assert loader.load((0).to_bytes(8, "big", signed=True)) == POSTGRES_EPOCH
+def test_infinities_are_never_and_what_was_before_the_product_is_no_date():
+    def unpacked(value):
+        return unpack_instants(value.to_bytes(8, "big", signed=True)).tolist()
+
+    assert unpacked(2**63 - 1) == [UNDATED]
+    assert unpacked(-(2**63)) == [UNDATED]
+    assert unpacked(-1) == [UNDATED]
+    assert unpacked(0) == [POSTGRES_EPOCH]
 
 
 def test_stamps_of_one_submission_are_one_contact():

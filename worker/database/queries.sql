@@ -117,19 +117,25 @@ SELECT c.client_id::text, {language}, {industry}, {is_test}, {is_internal}, {int
 FROM clients AS c
 
 -- name: read_leads
--- The leads with a contact in the look-back, or all. Served by lead_memory ("timestamp").
--- Sorted by the reader, so that the server's collation cannot reach a result.
-SELECT l.id::text, l.client_id::text, l."timestamp"::timestamptz, {urgency}, {tone}, {confidence}, {source}, {intent}, {language},
-    {tag}, {archived}, {deleted}, {is_test}, {last_updated}, {closed_at}, {outcome},
-    {urgency_history}, {tone_history}, {confidence_history}, {no_sale_at}
+-- The leads with a contact in the look-back, or all: one row, each column packed into one value (worker/packing.py).
+-- Served by lead_memory ("timestamp"), for some clients by lead_memory (client_id).
+SELECT {id}, {hash}, {client_id},
+    {urgency}, {tone}, {source}, {intent}, {language}, {tag}, {outcome},
+    {last_contact}, {last_updated}, {closed_at}, {no_sale_at},
+    {confidence}, {flags}, {urgency_history}, {tone_history}, {confidence_history}
 FROM lead_memory AS l
 {window}
 
 -- name: read_lead_actions
--- What was done with those leads. Served by lead_actions (lead_id) for a look-back, read whole otherwise.
-SELECT a.lead_id::text, {when}, {id}, {kind}, {tag}, {converted}, {reason}
+-- What was done with those leads, packed likewise. Served by lead_actions (lead_id) for a look-back or some clients, read
+-- whole otherwise.
+SELECT {hash}, {when}, {kind}, {tag}, {converted}, {reason}
 FROM lead_actions AS a
 {window}
+
+-- name: count_leads_without_id
+-- Rows that no key keeps from having no id.
+SELECT count(*) FROM lead_memory AS l WHERE l.id IS NULL
 
 -- name: read_lead_names
 -- Names for conversion and reversion events only. Served by the primary key of lead_memory.

@@ -13,13 +13,12 @@ and where the odds of new leads halve or double within a year the expected count
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import polygamma
 
 from worker.jobs.conversion_features import (
@@ -459,6 +458,6 @@ def _based_on(model: Mapping[str, Json], own: int | None) -> str:
     return history if days >= WINDOW_DAYS else f"{history}: shorter than the window, so the default curve weighs in"
 
 
-def cohort_hash(ids: NDArray[np.object_]) -> str:
+def cohort_hash(ids: Iterable[str]) -> str:
     """Name a set of leads, whatever their order."""
     return hashlib.sha256("\n".join(sorted(map(str, ids))).encode()).hexdigest()[:16]

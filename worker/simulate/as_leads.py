@@ -4,14 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
-from numpy.typing import NDArray
 
 from worker.leads import DAY, UNDATED, Actions, Clients, Leads, Observations, to_microseconds
+from worker.statistics import FloatArray, IntArray
 from worker.vocabulary import OUTCOME_CLIENT_CLOSED, OUTCOME_NONE, TAG_NONE
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 
 
 def build_leads(

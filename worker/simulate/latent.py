@@ -151,7 +151,7 @@ def draw_leads(
     within_day = (hour / 24.0 - (as_of - midnight) / timedelta(days=1)) % 1.0
     arrival = before[day].astype(np.float64) - np.minimum(within_day, 1.0 - 1e-4)
     epoch = epoch_of_day[day]
-    origin = np.arange(n)
+    origin: IntArray = np.arange(n)
     if kind in ("bursts", "duplicates"):
         first = first_of(group)
         origin = first if kind == "duplicates" else origin

@@ -8,8 +8,9 @@ from typing import get_args
 import numpy as np
 
 from worker.leads import Leads
-from worker.simulate.as_leads import BoolArray, FloatArray, IntArray, build_leads
+from worker.simulate.as_leads import build_leads
 from worker.simulate.changes import ChangeKind, draw_changes
+from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.vocabulary import TONES
 
 WINDOW_DAYS = 30.0
@@ -171,7 +172,7 @@ def _draw_leads(
     days = np.where(window == 1, 0.0, WINDOW_DAYS) + rng.random(len(client)) * np.where(
         window == 1, WINDOW_DAYS, WINDOW_DAYS * (periods - 1)
     )
-    like = np.arange(len(client))  # whose draws a lead takes after: its own, or those of its burst's first
+    like: IntArray = np.arange(len(client))  # whose draws a lead takes after: its own, or those of its burst's first
     if kind == "bursts":
         like, days = _bursts(client, window, days, rng)
     values = [_draw_values(rates, client, window, rng) for _ in range(2)]

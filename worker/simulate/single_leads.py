@@ -84,7 +84,7 @@ def form_groups(
     Gives each lead's cell (an index into count, flattened) and group, both ascending.
     """
     cell = np.repeat(np.arange(count.size), count.ravel())
-    lengths = np.ones(len(cell), dtype=np.int64)
+    lengths: IntArray = np.ones(len(cell), dtype=np.int64)
     if kind == "bursts":
         lengths = draw_burst_lengths(len(cell), mean_burst, rng)
     elif kind == "duplicates":

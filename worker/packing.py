@@ -1,0 +1,133 @@
+"""
+Columns packed on the server: each of a query's columns comes as one value, so that no row costs the client anything.
+
+An aggregated bytea is taken apart by numpy where its items are of one width, and by a split where they are texts: 0 is
+in no text. All aggregates of one SELECT see its rows in the same order.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+import numpy as np
+from psycopg import sql
+
+from worker.arranging import Labels
+from worker.lead_ids import Ids, UuidIds, text_ids
+from worker.leads import FIRST_LEAD, UNDATED
+from worker.statistics import BoolArray, FloatArray, IntArray
+
+POSTGRES_EPOCH = FIRST_LEAD  # microseconds: PostgreSQL counts from 2000, by coincidence the year of the first lead
+NULL_TEXT = b"\xff"  # is in no UTF-8
+SPLIT_BYTES = 1 << 20  # of texts taken apart at a time
+
+
+def pack_instants(column: sql.Composable) -> sql.Composed:
+    """Pack a timestamptz: microseconds since 2000, the infinities at the ends of int8, null as -infinity."""
+    return sql.SQL("string_agg(timestamptz_send(coalesce({}, '-infinity')), '')").format(column)
+
+
+def pack_numbers(column: sql.Composable) -> sql.Composed:
+    """Pack a float8; null as -infinity."""
+    return sql.SQL("string_agg(float8send(coalesce({}, '-infinity')), '')").format(column)
+
+
+def pack_flags(*columns: sql.Composable) -> sql.Composed:
+    """Pack up to 14 booleans into the bits of one int2, null as false."""
+    bits = [
+        sql.SQL("CASE WHEN {} THEN {} ELSE 0 END").format(column, sql.Literal(1 << i))
+        for i, column in enumerate(columns)
+    ]
+    return sql.SQL("string_agg(int2send(({})::int2), '')").format(sql.SQL(" + ").join(bits))
+
+
+def pack_texts(column: sql.Composable) -> sql.Composed:
+    """Pack a text."""
+    return sql.SQL(r"string_agg(coalesce(convert_to({}, 'UTF8'), '\xff'), '\x00')").format(column)
+
+
+def pack_histories(column: sql.Composable, type_name: str | None) -> sql.Composable:
+    """Pack a history's text, leaving out that of an empty list without making a text of it: nearly all are empty."""
+    if type_name is None:
+        return sql.SQL("NULL::bytea")
+    text = sql.SQL("convert_to({}::text, 'UTF8')").format(column)
+    told = sql.SQL("{} <> '[]'").format(column)
+    if type_name in ("jsonb", "text", "varchar"):
+        text = sql.SQL("CASE WHEN {} THEN {} END").format(told, text)
+    return sql.SQL(r"string_agg(coalesce({}, ''), '\x00')").format(text)
+
+
+def pack_ids(column: sql.Composable, type_name: str | None) -> sql.Composed:
+    """Pack ids: uuids as their 16 bytes, null not among them; anything else as text."""
+    if type_name == "uuid":
+        return sql.SQL("string_agg(uuid_send({}), '')").format(column)
+    return pack_texts(sql.SQL("{}::text").format(column))
+
+
+def pack_hashes(column: sql.Composable, type_name: str | None) -> sql.Composed:
+    """Pack 64 bits that stand for an id, the same for the same id and %(seed)s in every column of this type."""
+    if type_name == "uuid":
+        return sql.SQL("string_agg(int8send(uuid_hash_extended({}, %(seed)s)), '')").format(column)
+    text = sql.SQL('hashtextextended({}::text COLLATE "C", %(seed)s)').format(column)
+    return sql.SQL("string_agg(int8send({}), '')").format(text)
+
+
+def unpack_instants(packed: bytes | None) -> IntArray:
+    """Give microseconds since 1970; UNDATED for null, the infinities and anything before the product was."""
+    value = np.frombuffer(packed or b"", dtype=">i8").astype(np.int64)
+    value = np.where((value < 0) | (value > UNDATED - POSTGRES_EPOCH), UNDATED - POSTGRES_EPOCH, value)
+    return value + POSTGRES_EPOCH
+
+
+def unpack_numbers(packed: bytes | None) -> FloatArray:
+    """Give float8s, null as -infinity."""
+    return np.frombuffer(packed or b"", dtype=">f8").astype(np.float64)
+
+
+def unpack_flags(packed: bytes | None, n_flags: int) -> list[BoolArray]:
+    """Give each of the booleans."""
+    bits = np.frombuffer(packed or b"", dtype=">i2")
+    return [bits & (1 << i) != 0 for i in range(n_flags)]
+
+
+def unpack_hashes(packed: bytes | None) -> IntArray:
+    """Give the 64 bits of each id."""
+    return np.frombuffer(packed or b"", dtype=">i8").astype(np.int64)
+
+
+def unpack_labels(packed: bytes | None) -> Labels:
+    """Give a column of texts that repeat; null is None."""
+    n_nulls = 0 if packed is None else packed.count(NULL_TEXT)
+    if packed is not None and 2 * n_nulls - 1 == len(packed):  # nothing but nulls, as in a column nobody fills in
+        return Labels(np.zeros(n_nulls, dtype=np.int32), [None])
+    labels = Labels.of(_pieces(packed))
+    return Labels(labels.codes, [None if value == NULL_TEXT else value.decode() for value in labels.values])
+
+
+def unpack_ids(packed: bytes | None, type_name: str | None) -> Ids:
+    """Give the ids."""
+    if type_name == "uuid":
+        return UuidIds(np.frombuffer(packed or b"", dtype=np.uint8).reshape(-1, 16))
+    return text_ids([piece.decode() for piece in _pieces(packed)])
+
+
+def unpack_histories(packed: bytes | None) -> dict[int, str]:
+    """Give the texts that are there by their row."""
+    if packed is None or packed.count(0) == len(packed):  # nothing stands between the separators
+        return {}
+    return {row: text.decode() for row, text in enumerate(_pieces(packed)) if text}
+
+
+def _pieces(packed: bytes | None) -> Iterable[bytes]:
+    """Take texts apart, some at a time: all at once they would take several times the memory of what is packed."""
+    return () if packed is None else chain.from_iterable(_lists(packed))
+
+
+def _lists(packed: bytes) -> Iterator[list[bytes]]:
+    begin = 0
+    while len(packed) - begin > SPLIT_BYTES:
+        end = packed.find(b"\x00", begin + SPLIT_BYTES)
+        if end < 0:
+            break
+        yield packed[begin:end].split(b"\x00")
+        begin = end + 1
+    yield packed[begin:].split(b"\x00")
