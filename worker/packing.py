@@ -11,13 +11,14 @@ from itertools import chain
 import numpy as np
 from psycopg import sql
 
-from worker.arranging import Labels
+from worker.arranging import NO_NUMBER, Labels
 from worker.lead_ids import Ids, UuidIds, text_ids
 from worker.leads import FIRST_LEAD, UNDATED
 from worker.statistics import BoolArray, FloatArray, IntArray
 
 POSTGRES_EPOCH = FIRST_LEAD  # microseconds: PostgreSQL counts from 2000, by coincidence the year of the first lead
 NULL_TEXT = b"\xff"  # is in no UTF-8
+UNREAD = sql.SQL("NULL::bytea")  # in the place of a column that nobody asks for: all null
 SPLIT_BYTES = 1 << 20  # of texts taken apart at a time
 
 
@@ -48,7 +49,7 @@ def pack_texts(column: sql.Composable) -> sql.Composed:
 def pack_histories(column: sql.Composable, type_name: str | None) -> sql.Composable:
     """Pack a history's text, leaving out that of an empty list without making a text of it: nearly all are empty."""
     if type_name is None:
-        return sql.SQL("NULL::bytea")
+        return UNREAD
     text = sql.SQL("convert_to({}::text, 'UTF8')").format(column)
     told = sql.SQL("{} <> '[]'").format(column)
     if type_name in ("jsonb", "text", "varchar"):
@@ -78,9 +79,11 @@ def unpack_instants(packed: bytes | None) -> IntArray:
     return value + POSTGRES_EPOCH
 
 
-def unpack_numbers(packed: bytes | None) -> FloatArray:
+def unpack_numbers(packed: bytes | None, n_rows: int) -> FloatArray:
     """Give float8s, null as -infinity."""
-    return np.frombuffer(packed or b"", dtype=">f8").astype(np.float64)
+    if packed is None:
+        return np.full(n_rows, NO_NUMBER)
+    return np.frombuffer(packed, dtype=">f8").astype(np.float64)
 
 
 def unpack_flags(packed: bytes | None, n_flags: int) -> list[BoolArray]:
@@ -94,10 +97,10 @@ def unpack_hashes(packed: bytes | None) -> IntArray:
     return np.frombuffer(packed or b"", dtype=">i8").astype(np.int64)
 
 
-def unpack_labels(packed: bytes | None) -> Labels:
+def unpack_labels(packed: bytes | None, n_rows: int = 0) -> Labels:
     """Give a column of texts that repeat; null is None."""
-    n_nulls = 0 if packed is None else packed.count(NULL_TEXT)
-    if packed is not None and 2 * n_nulls - 1 == len(packed):  # nothing but nulls, as in a column nobody fills in
+    n_nulls = n_rows if packed is None else packed.count(NULL_TEXT)
+    if packed is None or 2 * n_nulls - 1 == len(packed):  # nothing but nulls, as in a column nobody fills in
         return Labels(np.zeros(n_nulls, dtype=np.int32), [None])
     labels = Labels.of(_pieces(packed))
     return Labels(labels.codes, [None if value == NULL_TEXT else value.decode() for value in labels.values])

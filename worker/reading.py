@@ -28,6 +28,7 @@ TEXT_COLUMNS = {"urgency": "urgency", "tone": "tone", "source": "source", "inten
                 "tag": "current_tag", "outcome": "outcome_status"}  # fmt: skip
 INSTANT_COLUMNS = {"last_contact": "timestamp", "last_updated": "last_updated", "closed_at": "client_closed_at",
                    "no_sale_at": "no_sale_at"}  # fmt: skip
+DETAILS = ("urgency", "tone", "confidence", "source", "intent", "language")  # what a job may do without
 FLAG_COLUMNS = ("archived", "deleted", "is_test")
 HISTORY_COLUMNS = {name: f"{name}_history" for name in ("urgency", "tone", "confidence")}
 
@@ -59,13 +60,17 @@ class _CollisionError(Exception):
 
 
 def read_leads(
-    conn: Connection[Any], catalogue: Catalogue, since: datetime | None, of_clients: Collection[str] | None = None
+    conn: Connection[Any],
+    catalogue: Catalogue,
+    since: datetime | None,
+    of_clients: Collection[str] | None = None,
+    wanted: Collection[str] | None = None,
 ) -> tuple[Leads, ReadingReport]:
     """
     Read every client, the leads whose last contact is not older than `since` (None: all), and their actions.
 
     of_clients : only these clients, by their public id or what else their leads may carry; ids of nobody are passed
-    over.
+    over. wanted : of DETAILS only these, the others are unknown (None: all); when leads came is not told by them.
 
     Runs inside the caller's REPEATABLE READ READ ONLY transaction, three statements whatever the number of clients.
     Test leads are left out here, deleted ones by whoever asks for their state: that depends on the instant.
@@ -74,7 +79,7 @@ def read_leads(
     if of_clients is not None:
         clients = _only(clients, {aliases.get(i, i) for i in of_clients})
         aliases = {i: public for i, public in aliases.items() if public in clients.ids}
-    scope = _Scope(catalogue, since, None if of_clients is None else sorted(aliases))
+    scope = _Scope(catalogue, since, None if of_clients is None else sorted(aliases), wanted)
     ordinal = {client_id: i for i, client_id in enumerate(clients.ids)}
     ordinals = {alias: ordinal.get(public, -1) for alias, public in aliases.items()}
     seed = 0
@@ -82,6 +87,9 @@ def read_leads(
         try:
             rows, hashes = _read_lead_columns(conn, catalogue, scope, ordinals, seed)
             kept = _without_repeats(rows, hashes)
+            if len(kept) < len(rows) and scope.unread:
+                scope.unread = set()  # which of a lead's rows counts must not depend on what is asked of it
+                continue
             actions = _read_actions(conn, catalogue, scope, _Places.of(rows, hashes, kept), seed)
         except _CollisionError:
             seed += 1
@@ -121,8 +129,8 @@ def _read_lead_columns(
     """Read the leads in scope; also the hashes of their ids."""
     has = catalogue.has
 
-    def text(column: str) -> sql.Composed:
-        return packing.pack_texts(_column(has, "lead_memory", column))
+    def text(name: str, column: str) -> sql.Composable:
+        return packing.UNREAD if name in scope.unread else packing.pack_texts(_column(has, "lead_memory", column))
 
     def instant(column: str) -> sql.Composed:
         return packing.pack_instants(_column(has, "lead_memory", column, "timestamptz"))
@@ -139,9 +147,11 @@ def _read_lead_columns(
             id=packing.pack_ids(sql.Identifier("l", "id"), types["id"]),
             hash=packing.pack_hashes(sql.Identifier("l", "id"), _type_of_lead_id(catalogue)),
             client_id=packing.pack_texts(_column(has, "lead_memory", "client_id")),
-            **{name: text(column) for name, column in TEXT_COLUMNS.items()},
+            **{name: text(name, column) for name, column in TEXT_COLUMNS.items()},
             **{name: instant(column) for name, column in INSTANT_COLUMNS.items()},
-            confidence=packing.pack_numbers(_number_column(catalogue, "lead_memory", "confidence_score")),
+            confidence=packing.UNREAD
+            if "confidence" in scope.unread
+            else packing.pack_numbers(_number_column(catalogue, "lead_memory", "confidence_score")),
             flags=packing.pack_flags(*(_column(has, "lead_memory", name, "boolean") for name in FLAG_COLUMNS)),
             **{f"{name}_history": history(column) for name, column in HISTORY_COLUMNS.items()},
             window=scope.condition(),
@@ -153,13 +163,13 @@ def _read_lead_columns(
     instants, rest = rest[: len(INSTANT_COLUMNS)], rest[len(INSTANT_COLUMNS) :]
     confidence, flags, *histories = rest
     archived, deleted, is_test = packing.unpack_flags(flags, len(FLAG_COLUMNS))
-    owner = packing.unpack_labels(client)
+    owner, n = packing.unpack_labels(client), len(archived)
     found = LeadColumns(
         id=packing.unpack_ids(ids, types["id"]),
         client=np.array([ordinals.get(i, -1) for i in owner.values], dtype=np.int64)[owner.codes],
-        labels={name: packing.unpack_labels(packed) for name, packed in zip(TEXT_COLUMNS, texts, strict=True)},
+        labels={name: packing.unpack_labels(p, n) for name, p in zip(TEXT_COLUMNS, texts, strict=True)},
         instants={name: packing.unpack_instants(p) for name, p in zip(INSTANT_COLUMNS, instants, strict=True)},
-        confidence=packing.unpack_numbers(confidence),
+        confidence=packing.unpack_numbers(confidence, n),
         archived=archived,
         deleted=deleted,
         is_test=is_test,
@@ -269,9 +279,16 @@ def _read_actions(
 
 
 class _Scope:
-    """Which leads are read: all, those in contact since an instant, or those of some clients as the leads name them."""
+    """What is read: all leads, or those in contact since an instant, of some clients as the leads name them."""
 
-    def __init__(self, catalogue: Catalogue, since: datetime | None, client_ids: Sequence[str] | None) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        since: datetime | None,
+        client_ids: Sequence[str] | None,
+        wanted: Collection[str] | None,
+    ) -> None:
+        self.unread = set() if wanted is None else set(DETAILS).difference(wanted)
         self.narrow = since is not None or client_ids is not None
         ids, self._array = as_array(client_ids or (), catalogue.type_of("lead_memory", "client_id"))
         self._since, self._by_client = since, client_ids is not None

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from lead_rows import ALL_JOBS, AS_OF, analysed, days_before, fitted, generator, look_back, only_clients, world
+from lead_rows import ALL_JOBS, AS_OF, analysed, days_before, fitted, generator, look_back, only_clients, run, world
 from test_reading import ABSURD_LEADS
 
 from worker.arranging import arrange
@@ -375,3 +375,14 @@ def test_leads_in_one_window_alone_are_an_outcome(name):
         assert "NaN" not in learned
         present = np.unique(part.client[part.arrival >= month])
         assert len(said) == len(present) + bool(len(present))
+
+
+@pytest.mark.parametrize("name", ["engagement_score", "urgency_trend", "tone_distribution"])
+def test_a_job_looks_at_no_detail_that_it_does_not_read(name):
+    """What it says is the same where all the rest is unknown, as where only READS were read."""
+    about, rows, actions = world(5)
+    place = {"urgency": 3, "tone": 4, "confidence": 5, "source": 6, "intent": 7, "language": 8}
+    unread = [k for detail, k in place.items() if detail not in load_job(name).READS]
+    blank = [tuple(None if k in unread else value for k, value in enumerate(row)) for row in rows]
+    assert run(name, arrange(about, blank, actions)) == run(name, arrange(about, rows, actions))
+    assert blank != rows

@@ -5,6 +5,7 @@ A job is a module with these names; adding one touches the list in worker/timeta
 
 NAME, EVENT_TYPE, TITLE    its name on the command line, the event type of its snapshots, a line for --help
 LOOK_BACK_DAYS             how old the last contact of the leads may be that it reads; None: all
+READS                      optional: which of worker/reading.py's DETAILS it looks at; the others need not be read
 fit(leads, as_of)          what is learned from all pooled clients together: a small, plain JSON object
 analyse(leads, model, as_of, rng)   the findings, for the clients in `leads`; each client's depend on its own leads,
                            the model and rng alone. Called again with all pooled leads as one client for the
@@ -91,3 +92,9 @@ def longest_look_back(names: Iterable[str]) -> int | None:
     """Tell how old the last contact of the leads may be that these jobs read together; None: all are read."""
     look_backs = [load_job(name).LOOK_BACK_DAYS for name in names]
     return None if None in look_backs else max(days for days in look_backs if days is not None)
+
+
+def details_read(names: Iterable[str]) -> set[str] | None:
+    """Tell which details of leads these jobs look at together; None: all of them."""
+    reads = [getattr(load_job(name), "READS", None) for name in names]
+    return None if None in reads else {detail for some in reads if some is not None for detail in some}

@@ -47,6 +47,7 @@ NAME = "engagement_score"
 EVENT_TYPE = "engagement_score"
 TITLE = "how engaged are this month's leads, from 0 to 100, and is that changing?"
 LOOK_BACK_DAYS: int | None = trends.LOOK_BACK_DAYS
+READS = ("urgency", "confidence", "source")
 
 PARTS = ("confidence", "urgency", "engaged")
 WEIGHTS = np.array([0.4, 0.3, 0.3])

@@ -46,6 +46,7 @@ NAME = "urgency_trend"
 EVENT_TYPE = "urgency_trend"
 TITLE = "is the share of urgent leads rising, falling or stable?"
 LOOK_BACK_DAYS: int | None = trends.LOOK_BACK_DAYS
+READS = ("urgency",)
 
 DEAD_BAND = 0.05
 GRID = change_grid(DEAD_BAND, limit=1.0)
