@@ -1,0 +1,124 @@
+"""Columns packed by the server come out as a plain SELECT gives them, row by row, whatever stands in them."""
+
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+
+import numpy as np
+import pytest
+from conftest import settings_for
+from psycopg.types.json import Jsonb
+from support import add_action, add_client, add_lead, numbered, utc
+
+from worker.arranging import arrange
+from worker.database.catalogue import read_catalogue
+from worker.database.pool import open_pool
+from worker.leads import to_microseconds
+from worker.reading import DETAILS, read_leads
+
+LEADS = """
+SELECT l.id::text, l.client_id::text, l."timestamp"::text, l.urgency, l.tone, l.confidence_score::float8, l.source,
+    l.intent, l.language, l.current_tag, l.archived, l.deleted, l.is_test,
+    l.last_updated::text, l.client_closed_at::text,
+    l.outcome_status, l.urgency_history::text, l.tone_history::text, l.confidence_history::text, l.no_sale_at::text
+FROM lead_memory AS l
+"""
+ACTIONS = """
+SELECT a.lead_id::text, a."timestamp"::text, a.id::text, a.action_type, a.tag, a.conversion_outcome, a.reversion_reason
+FROM lead_actions AS a
+"""
+HISTORY = (
+    '[{"value": "Élevée", "timestamp": "2026-01-03T10:00:00Z"}, {"value": "Low", "timestamp": "2026-02-03T10:00:00Z"}]'
+)
+
+
+def microseconds(text):
+    if text is None or "infinity" in text:
+        return None
+    return to_microseconds(datetime.fromisoformat(text))
+
+
+def plainly(conn):
+    conn.execute("SET TIME ZONE 'UTC'")
+    leads = [
+        tuple(microseconds(v) if k in (2, 13, 14, 19) else v for k, v in enumerate(row))
+        for row in conn.execute(LEADS).fetchall()
+    ]
+    actions = [(row[0], microseconds(row[1]), *row[2:]) for row in conn.execute(ACTIONS).fetchall()]
+    return [row for row in leads if not row[12]], actions
+
+
+def same(a, b, path=""):
+    if is_dataclass(a):
+        for f in fields(a):
+            same(getattr(a, f.name), getattr(b, f.name), f"{path}.{f.name}")
+    elif hasattr(a, "tolist"):
+        x, y = a.tolist(), b.tolist()
+        if getattr(a, "dtype", None) == np.float64:
+            assert np.array_equal(a, b, equal_nan=True), path
+        else:
+            assert x == y, path
+    else:
+        assert a == b, path
+
+
+@pytest.fixture
+def odd(database_url, connect):
+    """Rows of every kind that a database may hold."""
+    conn = connect(database_url)
+    clients = [add_client(conn, number) for number in (1, 2)]
+    when = utc("03-01 10:00")
+    columns = [
+        {},
+        {"urgency": "Élevée", "tone": "très urgente", "confidence_score": 0.07, "source": "a  \té", "intent": "🔥"},
+        {"urgency": "", "tone": "", "source": "", "intent": "", "language": "", "current_tag": ""},
+        {"urgency": "\x01\x1f", "tone": "a\nb", "source": "ÿ", "intent": "\u00ff", "language": "FR-ca"},
+        {"urgency_history": Jsonb([]), "tone_history": None, "confidence_history": None},
+        {"urgency": "Low", "urgency_history": Jsonb(HISTORY)},
+        {"confidence_history": Jsonb([0.5]), "tone_history": Jsonb("[]")},
+        {"archived": True}, {"deleted": True, "archived": True}, {"is_test": True},
+        {"outcome_status": "client_closed"},
+        {"client_closed_at": utc("03-05 10:00"), "outcome_status": "client_closed", "current_tag": "Converti"},
+        {"no_sale_at": utc("03-05 11:00"), "outcome_status": "no_sale"},
+    ]  # fmt: skip
+    for i, held in enumerate(columns):
+        add_lead(conn, clients[i % 2], numbered(1, i), when, **held)
+    conn.execute("UPDATE lead_memory SET \"timestamp\" = 'infinity' WHERE id = %s", (numbered(1, 3),))
+    conn.execute("UPDATE lead_memory SET \"timestamp\" = '-infinity' WHERE id = %s", (numbered(1, 7),))
+    for i, updated in ((8, "1970-01-01"), (9, None), (10, "2025-03-09 10:00Z")):
+        conn.execute("UPDATE lead_memory SET last_updated = %s WHERE id = %s", (updated, numbered(1, i)))
+    kinds = ("insert", "tag", "note_added", "outcome_update", "🔥")
+    for i in range(len(columns)):
+        for k, kind in enumerate(kinds[: 1 + i % 5]):
+            outcome, reason = (None, True, False)[(i + k) % 3], (None, "é", " ")[(i * k) % 3]
+            about = {"tag": (None, "Converti", "")[k % 3], "conversion_outcome": outcome, "reversion_reason": reason}
+            add_action(conn, clients[i % 2], numbered(1, i), kind, utc(f"03-0{1 + k} 12:00"), **about)
+    return conn, database_url
+
+
+def test_packed_columns_hold_what_the_rows_hold(odd):
+    conn, url = odd
+    with open_pool(settings_for(url)) as database, database.read() as reading:
+        catalogue = read_catalogue(reading)
+        packed, report = read_leads(reading, catalogue, None)
+    rows, actions = plainly(conn)
+    same(packed, arrange(packed.clients, rows, actions))
+    assert (report.leads, report.test_leads, report.repeated, report.orphans) == (len(rows), 1, 0, 0)
+
+
+def test_what_nobody_asks_for_is_unknown_and_the_rest_is_as_it_was(odd):
+    conn, url = odd
+    with open_pool(settings_for(url)) as database, database.read() as reading:
+        packed, _ = read_leads(reading, read_catalogue(reading), None, None, {"tone", "source"})
+    place = {"urgency": 3, "tone": 4, "confidence": 5, "source": 6, "intent": 7, "language": 8}
+    unread = {place[name] for name in DETAILS} - {place["tone"], place["source"]}
+    rows, actions = plainly(conn)
+    same(
+        packed,
+        arrange(packed.clients, [tuple(None if k in unread else v for k, v in enumerate(r)) for r in rows], actions),
+    )
+
+
+def test_no_rows_are_no_leads(database_url):
+    with open_pool(settings_for(database_url)) as database, database.read() as reading:
+        packed, report = read_leads(reading, read_catalogue(reading), None)
+    assert len(packed) == report.leads == 0
