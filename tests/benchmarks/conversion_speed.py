@@ -13,7 +13,6 @@ levels of clients, errors or predictions.
 import json
 import os
 import pickle
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,22 +24,13 @@ import click
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from child import peak_megabytes
 from zipf_leads import ARCHIVE, AS_OF, WIN, as_leads, draw_zipf_leads
 
 from worker.jobs import conversion_prediction as job
 
 AGE_EDGES = np.array([0, 1, 2, 3, 5, 7, 10, 14, 20, 30, 45, 60, 90, 120, 180, 270, 365, 540, np.inf])  # days
 PEER_TOLERANCE = 1e-6  # scikit-learn's own stops early
-
-
-def peak_megabytes():
-    """Peak of this process's resident memory; the system's own count would include the process that started us."""
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        unit = 2**20 if sys.platform == "darwin" else 2**10
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 2**10
 
 
 def timed(work):

@@ -50,12 +50,16 @@ class ZipfLeads:
     action_tag: np.ndarray
 
 
-def draw_zipf_leads(n_leads, n_clients, seed=1):
-    """Draw them; the largest of 1,000 clients has some 13 % of the leads, the median one 27 of 100,000."""
+def draw_zipf_leads(n_leads, n_clients, seed=1, *, since=DAYS, until=0):
+    """
+    Draw them; the largest of 1,000 clients has some 13 % of the leads, the median one 27 of 100,000.
+
+    since, until : days before AS_OF between which they arrive; what becomes of them is drawn up to AS_OF.
+    """
     rng = np.random.default_rng(seed)
     share = 1 / np.arange(1, n_clients + 1)
     client = rng.choice(n_clients, n_leads, p=share / share.sum())
-    arrival = np.sort(rng.uniform(0, DAYS * 86400, n_leads))[::-1].astype(np.int64) + 1
+    arrival = np.sort(rng.uniform(until * 86400, since * 86400, n_leads))[::-1].astype(np.int64) + 1
     urgency, source = rng.integers(0, 3, n_leads), rng.integers(0, 4, n_leads)
     own = rng.normal(0, 0.5, n_clients)[client]
     odds = np.log(EVER / (1 - EVER)) + own + ON_LOG_ODDS["urgency"][urgency] + ON_LOG_ODDS["source"][source]
