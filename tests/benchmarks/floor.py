@@ -25,23 +25,7 @@ FROM lead_memory AS l
 WHERE l."timestamp" >= %(start)s AND l."timestamp" < %(as_of)s
 GROUP BY l.client_id
 """
-COPIED = """
-DROP TABLE IF EXISTS benchmark.copied;
-CREATE TABLE benchmark.copied (
-    id                UUID PRIMARY KEY DEFAULT gen_random_uuid(),
-    client_id         UUID REFERENCES clients(client_id) ON DELETE CASCADE,
-    event_type        TEXT NOT NULL,
-    learning_snapshot JSONB,
-    insight_text      TEXT,
-    confidence        NUMERIC(3,2) CHECK (confidence >= 0 AND confidence <= 1),
-    created_at        TIMESTAMPTZ DEFAULT NOW()
-);
-CREATE INDEX ON benchmark.copied (client_id);
-CREATE INDEX ON benchmark.copied (event_type);
-CREATE INDEX ON benchmark.copied (created_at DESC);
-CREATE INDEX ON benchmark.copied (confidence DESC);
-CREATE INDEX ON benchmark.copied USING GIN (learning_snapshot)
-"""
+COPIED = "benchmark.copied"
 ONE_PROCESS = """
 SELECT set_config('jit', 'off', true), set_config('max_parallel_workers_per_gather', '0', true),
     set_config('enable_indexscan', %(indexes)s, true), set_config('enable_indexonlyscan', %(indexes)s, true),
@@ -75,18 +59,39 @@ class Floor:
         )
 
 
+def application_table(name):
+    """Give the statements that make a table, empty, as the schema of the application makes growth_brain."""
+    return f"""
+    DROP TABLE IF EXISTS {name};
+    CREATE TABLE {name} (
+        id                UUID PRIMARY KEY DEFAULT gen_random_uuid(),
+        client_id         UUID REFERENCES clients(client_id) ON DELETE CASCADE,
+        event_type        TEXT NOT NULL,
+        learning_snapshot JSONB,
+        insight_text      TEXT,
+        confidence        NUMERIC(3,2) CHECK (confidence >= 0 AND confidence <= 1),
+        created_at        TIMESTAMPTZ DEFAULT NOW()
+    );
+    CREATE INDEX ON {name} (client_id);
+    CREATE INDEX ON {name} (event_type);
+    CREATE INDEX ON {name} (created_at DESC);
+    CREATE INDEX ON {name} (confidence DESC);
+    CREATE INDEX ON {name} USING GIN (learning_snapshot)
+    """
+
+
 def measure_floor(conn, as_of, snapshots):
     """Time the three parts; snapshots is what `written` gives. The connection is in autocommit mode."""
-    conn.execute(COPIED)
+    conn.execute(application_table(COPIED))
     days = timedelta(days=1)
     ends = {"start": as_of - 60 * days, "middle": as_of - 30 * days, "as_of": as_of}
     scan = _timed_query(conn, SCAN, {}, indexes="off")
     window = _timed_query(conn, WINDOW, ends, indexes="on")
     started = time.perf_counter()
-    with conn.cursor() as cursor, cursor.copy(f"COPY benchmark.copied ({SNAPSHOT_COLUMNS}) FROM STDIN") as copy:
+    with conn.cursor() as cursor, cursor.copy(f"COPY {COPIED} ({SNAPSHOT_COLUMNS}) FROM STDIN") as copy:
         copy.write(snapshots)
     copied = time.perf_counter() - started
-    (rows,) = conn.execute("SELECT count(*) FROM benchmark.copied").fetchone()
+    (rows,) = conn.execute(f"SELECT count(*) FROM {COPIED}").fetchone()
     return Floor(scan, window, copied, rows, len(snapshots) / 2**20)
 
 

@@ -176,11 +176,10 @@ def rerun(benches, size, rounds):
 def history(benches, size, rounds):
     """S beside S4."""
     long = benches[f"{size}4"]
-    short, pairs = benches[size], []
+    short = benches[size]
     for bench in (short, long):
         clear(bench.conn)
-    for _ in range(rounds):
-        pairs.append((short.run(ANALYSES), long.run(ANALYSES)))
+    pairs = [(short.run(ANALYSES), long.run(ANALYSES)) for _ in range(rounds)]
     ratio = median(four["seconds"] / one["seconds"] for one, four in pairs)
     same = {run["inserted"] for pair in pairs for run in pair}
     tell(
