@@ -34,8 +34,9 @@ from psycopg.conninfo import make_conninfo
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "acceptance"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from loading import SEED, add_clients, add_leads
 from support import PROJECT, clean_environment
-from zipf_leads import copy_into, draw_zipf_leads
+from zipf_leads import DAYS, draw_zipf_leads
 
 from worker.database.embedded import embedded_server
 from worker.database.migrations import migrate
@@ -48,7 +49,7 @@ FIRST, NOTHING, IDLE, WON = "first run", "nothing new", "idle server", f"{CHANGE
 WIN = """
 WITH chosen AS (
     SELECT l.id, l.client_id FROM lead_memory AS l
-    WHERE NOT l.archived AND l.current_tag IS DISTINCT FROM 'Converted'
+    WHERE NOT l.archived AND l.current_tag NOT IN ('Converted', 'Converti')
     ORDER BY l."timestamp" DESC, l.id LIMIT %(n)s
 ), won AS (
     UPDATE lead_memory AS l SET current_tag = 'Converted', last_updated = now() FROM chosen AS c WHERE l.id = c.id
@@ -85,7 +86,8 @@ def ensure_loaded(admin, conninfo, n_leads, n_clients):
     drawn = draw_zipf_leads(n_leads, n_clients)
     with psycopg.connect(named(conninfo, name), autocommit=True) as conn:
         with conn.transaction():
-            copy_into(conn, drawn)
+            add_clients(conn, n_clients, DAYS)
+            add_leads(conn, drawn, 0, SEED, with_actions=True)
         conn.execute("VACUUM ANALYZE")
     admin.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE true").format(sql.Identifier(name)))  # now it is whole
     return name

@@ -29,7 +29,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from loading import WithoutIndexes, add_clients, add_leads
+from loading import SEED, WithoutIndexes, add_clients, add_leads
 from zipf_leads import DAYS, draw_zipf_leads
 
 from worker.database.embedded import default_folder, embedded_server
@@ -37,7 +37,6 @@ from worker.database.migrations import migrate
 from worker.database.pool import open_pool
 from worker.settings import Settings
 
-SEED = 1
 MOST_SHARED_BUFFERS = 4096  # MB: what the largest database that is measured needs to be cached whole
 WANTED_MAJOR = "15"
 DEBIAN = Path("/usr/lib/postgresql")

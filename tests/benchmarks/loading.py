@@ -12,6 +12,7 @@ import numpy as np
 from psycopg import sql
 from zipf_leads import AS_OF, TOUCH, WIN
 
+SEED = 1
 UNKNOWN = 0  # of every code: SQL's arrays begin with 1, and give null where there is nothing
 COPY_ROWS = 500_000
 URGENCIES = ("Low", "Medium", "High", "Faible", "Moyenne", "Élevée")  # as drawn, in English and then in French

@@ -11,6 +11,13 @@ SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnames
 WHERE n.nspname = 'worker' AND c.relkind = 'r' AND c.relname <> 'migrations' ORDER BY c.relname
 """
 WRITTEN = "SELECT n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables WHERE relid = 'growth_brain'::regclass"
+DIGEST = """
+SELECT count(*), md5(string_agg(r.digest, '' ORDER BY r.digest))
+FROM (
+    SELECT md5((g.client_id, g.event_type, g.learning_snapshot, g.insight_text, g.confidence, g.created_at)::text)
+    FROM growth_brain AS g
+) AS r (digest)
+"""
 SESSIONS = """
 SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'growth-brain-worker'
 """
@@ -64,3 +71,8 @@ def rows_written(conn):
         conn.execute("SELECT pg_sleep(0.05)")  # a session reports when it ends
     conn.execute("SELECT pg_stat_clear_snapshot()")
     return conn.execute(WRITTEN).fetchone()
+
+
+def digest(conn):
+    """Give how many rows growth_brain holds and one short text for all of them, but their ids and their order."""
+    return conn.execute(DIGEST).fetchone()

@@ -30,7 +30,9 @@ def run(name, *arguments):
     return found.stdout
 
 
-@pytest.mark.parametrize("name", ["conversion_models", "conversion_speed", "conversion_events"])
+@pytest.mark.parametrize(
+    "name", ["conversion_models", "conversion_speed", "conversion_events", "databases", "speed", "peers"]
+)
 def test_help_says_what_it_prints(name):
     assert "Prints " in run(name, "--help")
 

@@ -1,8 +1,8 @@
 """
 A large made-up database for benchmarks: Zipf-sized clients, their leads over two years, some five actions a lead.
 
-The same seed gives the same rows; as rows of the application's tables to be copied into a database, or as Leads through
-the reader's own door.
+The same seed gives the same leads; loading.py puts them into a database, and here they become Leads through the
+reader's own door.
 """
 
 import sys
@@ -135,36 +135,3 @@ def as_leads(drawn):
     ]
     about = Clients(tuple(clients), ("en",) * len(clients), (None,) * len(clients), np.ones(len(clients), dtype=bool))
     return arrange(about, rows, actions)
-
-
-def copy_into(conn, drawn):
-    """Copy them into clients, lead_memory and lead_actions."""
-    clients, ids = uuid_of(9, range(drawn.n_clients)), uuid_of(1, range(len(drawn.client)))
-    client_of = [clients[i] for i in drawn.client]
-    start = AS_OF - timedelta(days=DAYS)
-    last = drawn.arrival.copy()
-    last[drawn.action_lead] = drawn.action_time  # of repeated leads, the last one stays
-    arrived, when = _instants(drawn.arrival), _instants(drawn.action_time)
-    rows = {
-        "clients (client_id, business_name, email, api_key, password_hash, created_at)": (
-            (client_id, f"Client {i}", f"client-{i}@example.com", f"key-{i}", "!", start)
-            for i, client_id in enumerate(clients)
-        ),
-        'lead_memory (id, client_id, name, email, urgency, tone, confidence_score, source, current_tag, archived,'
-        ' "timestamp", last_updated)': zip(
-            ids, client_of, (f"Lead {i}" for i in range(len(ids))), (f"lead-{i}@example.com" for i in range(len(ids))),
-            URGENCIES[drawn.urgency], TONES[drawn.tone], drawn.confidence.tolist(), SOURCES[drawn.source],
-            _tags(drawn), drawn.archived.tolist(), arrived, _instants(last), strict=True,
-        ),
-        'lead_actions (id, lead_id, client_id, action_type, tag, "timestamp", created_at)': (
-            (action_id, ids[of], client_of[of], kind, tag, instant, instant)
-            for action_id, (of, kind, tag), instant in zip(
-                uuid_of(2, range(len(when))), _actions(drawn), when, strict=True
-            )
-        ),
-    }  # fmt: skip
-    with conn.cursor() as cursor:
-        for table, of_table in rows.items():
-            with cursor.copy(f"COPY {table} FROM STDIN") as copy:
-                for row in of_table:
-                    copy.write_row(row)
