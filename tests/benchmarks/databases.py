@@ -137,6 +137,8 @@ def set_up(conninfo):
 def opened(sizes, directory=None, database=None):
     """Yield the address of each size's database, by its name, loaded where it was not yet."""
     if database is not None:
+        if len(sizes) > 1:
+            raise click.UsageError("--database is of one size")
         (size,) = sizes
         ensure_loaded(database, size)
         yield {size: database}
@@ -225,8 +227,6 @@ def describe(url):
 @click.option("--serve", is_flag=True, help="Keep the server running until Ctrl-C.")
 def main(sizes, directory, database, *, serve):
     """Prints the address of each database and what it holds, after loading it where needed."""
-    if database is not None and len(sizes) > 1:
-        raise click.UsageError("--database is of one size")
     with opened(sizes, directory, database) as urls:
         for size, url in urls.items():
             click.echo(f"{size}: {describe(url)}\n   DATABASE_URL='{url}'")

@@ -10,24 +10,24 @@ from datetime import timedelta
 
 import numpy as np
 from psycopg import sql
-from zipf_leads import AS_OF, TOUCH, WIN
+from zipf_leads import AS_OF, SOURCES, TOUCH, WIN
+from zipf_leads import TONES as DRAWN_TONES
 
 SEED = 1
 UNKNOWN = 0  # of every code: SQL's arrays begin with 1, and give null where there is nothing
 COPY_ROWS = 500_000
 URGENCIES = ("Low", "Medium", "High", "Faible", "Moyenne", "Élevée")  # as drawn, in English and then in French
+FAMILIES = tuple(DRAWN_TONES)
 TONES = (
-    *("Friendly", "Formal", "Direct", "Urgent", "Curious"),
+    *FAMILIES,
     *("Amical", "Formel", "Directe", "Urgente", "Curieux"),
     "Sarcastic",
 )
-FAMILIES = ("Friendly", "Formal", "Direct", "Urgent", "Curious")
 ACTIVE, CONVERTED = 4, 5
 TAGS = (
     *("Contacted", "Follow-Up", "High Priority", "Active", "Converted"),
     *("Contacté", "Suivi", "Haute Priorité", "Actif", "Converti"),
 )
-SOURCES = ("referral", "organic_search", "paid_search", "social")
 INTENTS = (
     *("Quote Request", "Service Request", "B2B Partnership", "Consultation", "General Information"),
     *("Demande de devis", "Demande de service", "Partenariat B2B", "Consultation", "Information générale"),
@@ -102,7 +102,7 @@ def add_leads(conn, drawn, first, seed, *, with_actions):
     number = first + np.arange(n, dtype=np.int32)
     french = np.where(rng.random(n) < 0.9, np.isin(drawn.client % 10, (1, 4, 7)), rng.random(n) < 0.3)
     values = {
-        "urgencies": list(URGENCIES), "tones": list(TONES), "sources": list(SOURCES), "intents": list(INTENTS),
+        "urgencies": list(URGENCIES), "tones": list(TONES), "sources": SOURCES.tolist(), "intents": list(INTENTS),
         "tags": list(TAGS), "people": list(PEOPLE), "n_people": len(PEOPLE), "text": TEXT, "as_of": AS_OF,
         "action_types": list(ACTION_TYPES),
     }  # fmt: skip

@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from child import measured
 from databases import SIZES, describe, opened
 from plain_counts import KINDS, LEVELS, MADE_READY, TABLE
+from processor import spent
 from speed import ANALYSES, Bar, Bench, middle
 from state import clear
 from zipf_leads import AS_OF
@@ -101,7 +102,9 @@ def numbers_counted(name, content):
 def measure_peer(bench, work):
     """Run one peer on an empty table."""
     bench.conn.execute(MADE_READY)
-    return measured(work, url=bench.url, as_of=AS_OF.isoformat())
+    arguments = {"url": bench.url, "as_of": AS_OF.isoformat()}
+    run, server = spent(bench.conn, lambda: measured(work, **arguments))
+    return {**run, "server": server}
 
 
 def one_round(bench, peers):
@@ -112,6 +115,17 @@ def one_round(bench, peers):
         counts[name] = counts_of(bench.conn)
     ensure_same(counts)
     return runs, next(iter(counts.values()))
+
+
+def by_cpu(name, rounds):
+    """Say the same in CPU seconds of client and server, where they are known."""
+    pairs = [(runs[name], runs["worker"]) for runs in rounds]
+    if any(run["server"] is None for pair in pairs for run in pair):
+        return ""
+    spent_by = [[run["cpu"] + run["server"] for run in pair] for pair in pairs]
+    ratio = median(peer / worker for peer, worker in spent_by)
+    took, worker = (median(seconds) for seconds in zip(*spent_by, strict=True))
+    return f"; by CPU {ratio:.2f} x as fast: {took:.3f} s, the worker {worker:.3f} s"
 
 
 def tell(size, peers, rounds, floors):
@@ -128,7 +142,7 @@ def tell(size, peers, rounds, floors):
         bar = BARS.get((name, size), "no bar")
         click.echo(
             f"{size} worker is {faster:.2f} x as fast as {name}   [{bar}]\n"
-            f"    {took:.3f} s, {took / floor:.2f} x floor, {memory:.0f} MB"
+            f"    {took:.3f} s, {took / floor:.2f} x floor, {memory:.0f} MB{by_cpu(name, rounds)}"
         )
 
 

@@ -10,8 +10,9 @@ import peers
 import psycopg
 import pytest
 from click.testing import CliRunner
-from databases import SIZES, opened, own_server
+from databases import SIZES, Size, load, opened, own_server
 from floor import measure_floor, written
+from processor import spent
 from speed import ANALYSES, JOB_NAMES, Bench
 from state import clear, digest, ensure_ours, keep, restore, rows_written
 from zipf_leads import AS_OF
@@ -81,6 +82,15 @@ def test_leads_lie_in_order_of_time_with_all_keys_and_indexes(bench, database_ur
             assert rows(bench.url, statement, table) == rows(database_url, statement, table) != []
 
 
+def test_the_largest_size_has_leads_alone(database_url):
+    assert not SIZES["L"].actions
+    load(database_url, Size("L", 5, 100, blocks=2, days_a_block=10, actions=False))
+    assert rows(database_url, "SELECT count(*) FROM lead_memory") == [(200,)]
+    assert rows(database_url, "SELECT count(*) FROM lead_actions") == [(0,)]
+    ((span,),) = rows(database_url, """SELECT max("timestamp") - min("timestamp") FROM lead_memory""")
+    assert 15 <= span.days < 20
+
+
 def test_a_database_with_somebody_elses_rows_is_left_alone(database_url):
     with psycopg.connect(database_url, autocommit=True) as conn:
         conn.execute("INSERT INTO clients (business_name, email, api_key, password_hash) VALUES ('A', 'a', 'a', '!')")
@@ -103,16 +113,24 @@ def test_an_empty_database_is_loaded_and_measured_in_place(database_url):
     assert rows(database_url, "SELECT count(*) FROM lead_memory") == [(SIZES["XS"].n_leads,)]
 
 
-def test_every_scene_is_told_beside_its_bar(directory):
-    scenes = ("all", "one-off", "rerun", "history", "prediction", "executors")
-    said = run(
-        "speed", "--size", "XS", "--rounds", 1, "--dir", directory, *(w for s in scenes for w in ("--what", s))
-    ).stdout  # fmt: skip
-    for scene in scenes:
-        assert f"XS {scene}: " in said
-    assert said.count("[bar ") >= len(scenes) - 1  # in some checkouts runs stay in one process
+@pytest.mark.parametrize("scene", ["all", "one-off", "history", "prediction"])
+def test_a_scene_is_told_beside_its_bar(scene, directory):
+    said = run("speed", "--size", "XS", "--rounds", 1, "--dir", directory, "--what", scene).stdout
+    assert f"XS {scene}: " in said
+    assert "[bar " in said
+
+
+def test_nothing_new_writes_nothing(directory):
+    said = run("speed", "--size", "XS", "--rounds", 1, "--dir", directory, "--what", "rerun").stdout
     assert "XS rerun: 0 rows written" in said
-    assert "the server counts 0 inserted, 0 updated, 0 deleted" in said
+    assert "the server counts 0 inserted, 0 updated, 0 deleted in 1 runs" in said
+
+
+def test_executors_are_compared_where_there_are_any(directory):
+    assert (
+        "XS executors: "
+        in run("speed", "--size", "XS", "--rounds", 1, "--dir", directory, "--what", "executors").stdout
+    )
 
 
 def test_time_a_client_is_compared_with_fewer_clients(directory):
@@ -143,6 +161,21 @@ def test_what_a_run_writes_is_counted_copied_and_taken_back(bench):
     assert digest(bench.conn) == (0, None)
     assert written(bench.conn) == b""
     assert bench.conn.execute("SELECT count(*) FROM growth_brain").fetchone() == (0,)
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="no /proc that tells CPU seconds")
+def test_the_servers_own_seconds_are_told(bench):
+    def ask(statement):
+        return spent(bench.conn, lambda: bench.conn.execute(statement).fetchone())[1]
+
+    idle, busy = (
+        ask("SELECT pg_sleep(0.3)"),
+        ask("SELECT count(*) FROM generate_series(1, 3000000) AS n WHERE n % 7 = 1"),
+    )
+    assert 0 <= idle < busy
+    assert busy > 0.1
+    _, of_another_session = spent(bench.conn, lambda: bench.again(ANALYSES[:1]))
+    assert of_another_session > 0.01  # which has ended by now
 
 
 def test_a_day_like_others_begins_with_what_the_days_before_left(bench):
