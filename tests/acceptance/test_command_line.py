@@ -9,7 +9,7 @@ from psycopg import sql
 from support import ANALYSES, add_client, add_simple_leads, counts, run_process, run_worker, snapshots, utc
 from test_schema import OLD_GROWTH_BRAIN, picture
 
-from worker.run import cli
+from worker.commands import COMMANDS
 
 DAY = "2025-03-30"
 JOBS = ("conversion_events", *ANALYSES, "accuracy_review")
@@ -56,7 +56,7 @@ def test_the_help_names_every_command_and_job():
     for words in (["--help"], ["-h"]):
         outcome = run_worker(None, *words)
         assert outcome.code == 0
-        for name in (*JOBS, *(set(cli.commands) - {"jobs"}), "DATABASE_URL", "Exit codes"):
+        for name in (*JOBS, *(set(COMMANDS) - {"jobs"}), "DATABASE_URL", "Exit codes"):
             assert name in outcome.out
     outcome = run_worker(None, "urgency_trend", "--help")
     assert outcome.code == 0

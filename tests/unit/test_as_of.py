@@ -7,7 +7,7 @@ import click
 import pytest
 
 from worker.calendar import local_day
-from worker.run import parse_as_of
+from worker.commands.options import parse_as_of
 
 TORONTO, SYDNEY = ZoneInfo("America/Toronto"), ZoneInfo("Australia/Sydney")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from worker.run import JOBS_COMMAND, cli
+from worker.commands import COMMANDS, JOBS_COMMAND, load_command
 from worker.settings import setting_fields
 from worker.timetable import JOB_NAMES, PRUNE
 
@@ -42,8 +42,8 @@ def arguments_of(entry: str) -> list[str]:
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_entry_is_a_command_with_options_that_exist(entry):
     first, *rest = arguments_of(entry)
-    command = cli.commands[first if first in cli.commands else JOBS_COMMAND]
-    words = rest if first in cli.commands else [first, *rest]
+    command = load_command(first if first in COMMANDS else JOBS_COMMAND)
+    words = rest if first in COMMANDS else [first, *rest]
     parsed, left, _ = command.make_parser(click.Context(command)).parse_args(args=words)
     assert left == []
     assert set(parsed.get("names", ())) <= {*JOB_NAMES, "all"}

@@ -2,12 +2,14 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from worker.commands import COMMANDS, JOBS, JOBS_COMMAND, load_command
 from worker.jobs import load_job
-from worker.run import cli
 from worker.settings import setting_fields
 from worker.timetable import JOB_NAMES
 
@@ -42,8 +44,7 @@ def test_every_module_opens_with_a_sentence(path):
 
 
 def test_readme_names_every_job_command_and_setting():
-    commands = [name for name, command in cli.commands.items() if not command.hidden]
-    for name in (*JOB_NAMES, *commands, *(field.metadata["env"] for field in setting_fields())):
+    for name in (*JOB_NAMES, *(set(COMMANDS) - {JOBS_COMMAND}), *(field.metadata["env"] for field in setting_fields())):
         assert f"{name}" in README, name
 
 
@@ -63,6 +64,27 @@ def test_continuous_integration_runs_the_readme_second_command_word_for_word():
 def test_a_job_is_a_module_with_the_same_few_names(name):
     job = load_job(name)
     assert name == job.NAME
-    assert job.TITLE in (cli.help or "")
+    assert JOBS[name] == job.TITLE
     assert callable(job.fit)
     assert callable(job.analyse)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_says_of_itself_what_the_table_says_of_it(name):
+    command = load_command(name)
+    assert command.name == name
+    assert (command.help or "").partition("\n")[0] == COMMANDS[name].line
+
+
+def test_the_table_names_every_job_in_its_order():
+    assert tuple(JOBS) == (*JOB_NAMES, "all")
+
+
+def test_help_imports_no_command():
+    """Whatever a command needs is imported when it runs: --help answers at once, and lists it all the same."""
+    code = "import sys; from worker.run import main; main(['--help']); print(sorted(sys.modules), file=sys.stderr)"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert all(name in found.stdout for name in COMMANDS if name != JOBS_COMMAND)
+    modules = ast.literal_eval(found.stderr)
+    assert [name for name in modules if name.startswith("worker.commands.")] == []
+    assert not {"numpy", "psycopg", "structlog", "rich", "worker.settings"} & set(modules)

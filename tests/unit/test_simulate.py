@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from worker import vocabulary
-from worker.run import WORLDS
+from worker.commands.demo import WORLDS
 from worker.simulate import (
     CHANGE_KINDS,
     SOURCES,

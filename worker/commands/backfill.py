@@ -1,0 +1,63 @@
+"""The snapshots of past days: `backfill`."""
+
+from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import click
+
+from worker.commands.options import EARLIEST_YEAR, echo_json, jobs_named, json_option, option, parse_date, read_settings
+
+
+@click.command()
+@click.argument("names", nargs=-1, required=True, metavar="JOB... | all")
+@option("--from", "first", required=True, metavar="DATE", help="The first day.")
+@option("--to", "last", metavar="DATE", help="The last day [yesterday].")
+@option("--every", default="1d", help="From one day to the next that is made: 1d, 7d, 1month ... [1d].")
+@json_option("what was done")
+def backfill(names: tuple[str, ...], *, first: str, last: str | None, every: str, as_json: bool) -> int:
+    """Make the snapshots of past days, each from what was known then.
+
+    Days that are done are passed over.
+    """
+    settings = read_settings()
+    wanted = jobs_named(names)
+    zone, now = settings.timezone, datetime.now(tz=settings.timezone)
+    days = [_whole_day(text, name, zone, now) for text, name in ((first, "--from"), (last, "--to")) if text is not None]
+    if last is None:
+        days.append(datetime.combine(now.date() - timedelta(days=1), time(), tzinfo=zone))
+    from worker.backfill import JobTally, run_backfill  # noqa: PLC0415 - numpy comes with it
+    from worker.backtest import cut_offs_between  # noqa: PLC0415
+    from worker.database.pool import open_pool  # noqa: PLC0415
+    from worker.progress import progress_bar  # noqa: PLC0415
+
+    try:
+        instants = [_end_of(day) for day in cut_offs_between(days[0], days[1], every)]
+    except ValueError as exc:
+        raise click.UsageError(str(exc)) from exc
+    tallies: list[JobTally] = []
+    try:
+        with open_pool(settings) as database, progress_bar() as progress:
+            run_backfill(database, settings, wanted, instants, progress=progress, tallies=tallies)
+    finally:  # also when a signal or an error ends it: what was done until then is told
+        document = {"from": days[0].date().isoformat(), "to": days[1].date().isoformat(), "every": every,
+                    "jobs": [tally.as_json() for tally in tallies]}  # fmt: skip
+        if tallies:
+            if as_json:
+                echo_json(document)
+            else:
+                click.echo("\n".join(map(str, tallies)))
+    return 1 if any(tally.failed or tally.held for tally in tallies) else 0
+
+
+def _whole_day(text: str, name: str, zone: ZoneInfo, now: datetime) -> datetime:
+    """Read a day that is over, as its first instant."""
+    day = parse_date(text, now.astimezone(zone))
+    if day is None or day.year < EARLIEST_YEAR:
+        raise click.BadParameter(f"{text!r} is no day such as 2026-03-31", param_hint=name)
+    if day >= now.astimezone(zone).date():
+        raise click.BadParameter(f"{text} is not over yet", param_hint=name)
+    return datetime.combine(day, time(), tzinfo=zone)
+
+
+def _end_of(day: datetime) -> datetime:
+    return datetime.combine(day.date() + timedelta(days=1), time(), tzinfo=day.tzinfo)

@@ -1,0 +1,46 @@
+"""The worker on simulated companies, or on a file of leads: `demo`."""
+
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from worker.commands.options import as_of_option, option, parse_as_of, read_settings
+
+WORLDS = (  # worker.simulate.CHANGE_KINDS, without importing numpy for every --help
+    "still", "mostly_still", "small", "sparse", "shifted", "heavy_tails", "common_shock", "bursts", "duplicates"
+)  # fmt: skip
+
+
+@click.command()
+@option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="A file of your own leads.")
+@option(
+    "--map", "mapping", multiple=True, metavar="COLUMN=NAME", help="Our column is called NAME in the file; repeatable."
+)
+@option("--split", type=click.IntRange(min=1), help="Cut the file's leads into this many clients by a hash.")
+@option(
+    "--world", type=click.Choice(WORLDS), help="Simulate companies that all change in this way [a few planted changes]."
+)
+@as_of_option
+def demo(csv_file: Path | None, mapping: tuple[str, ...], split: int | None, world: Any, as_of: str | None) -> int:
+    """See it work on simulated companies or a file of leads; a server of its own."""
+    if csv_file is not None and world is not None:
+        raise click.UsageError("--csv and --world exclude each other: the leads are from the file, or simulated")
+    settings = replace(read_settings(quiet=True), database_url="embedded")
+    from worker.demo import run_demo  # noqa: PLC0415
+
+    pairs = dict(_pair(text) for text in mapping)
+    now = datetime.now(tz=settings.timezone)
+    instant = parse_as_of(as_of, settings.timezone, now)
+    return run_demo(
+        settings, now, as_of=instant if as_of else None, csv_file=csv_file, mapping=pairs, split=split, world=world
+    )
+
+
+def _pair(text: str) -> tuple[str, str]:
+    column, equals, name = text.partition("=")
+    if not equals or not column.strip() or not name.strip():
+        raise click.BadParameter(f"{text!r} is not COLUMN=NAME, such as timestamp=created", param_hint="--map")
+    return column.strip(), name.strip()

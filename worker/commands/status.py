@@ -1,0 +1,67 @@
+"""How the jobs stand, and whether the daemon is well: `status` and `health`."""
+
+import os
+from dataclasses import replace
+from datetime import datetime
+
+import click
+
+from worker.commands.options import echo_json, json_option, option, read_settings
+from worker.settings import Settings
+
+
+@click.command()
+@json_option("the jobs")
+def status(as_json: bool) -> int:
+    """Show how every job stands: due, running, late, last success, next.
+
+    Below it says why a job failed, and what to do. Exit 1 if one is late or dead.
+
+    Late is a daily job an hour after its time of day, and a job by interval after three of them (30 minutes at the
+    least) without success. Dead is one that failed so often that it waits for a person.
+    """
+    settings = read_settings(quiet=True)
+    from worker.database.inspection import require_ready  # noqa: PLC0415
+    from worker.database.pool import open_pool  # noqa: PLC0415
+    from worker.readiness import read_statuses  # noqa: PLC0415
+    from worker.status_table import as_json as to_json  # noqa: PLC0415
+    from worker.status_table import print_statuses  # noqa: PLC0415
+
+    now = datetime.now(tz=settings.timezone)
+    with open_pool(settings) as database:
+        require_ready(database)
+        found = database.retrying(lambda conn: read_statuses(conn, settings, now), read_only=True)
+    if as_json:
+        echo_json(to_json(found, now))
+    else:
+        print_statuses(found, now)
+    return 1 if any(item.needs_a_person for item in found) else 0
+
+
+@click.command()
+@option("--ready", is_flag=True, help="Ask /readyz (the database answers, nothing is late) instead of /healthz.")
+def health(ready: bool) -> int:
+    """Ask the daemon how it is: exit 0 or 1, and a line.
+
+    It asks at WORKER_HTTP, for Docker's HEALTHCHECK.
+    Without WORKER_HTTP there is nobody to ask: then it looks for itself whether the database answers and nothing is
+    late.
+    """
+    # Nothing else of the settings: their other mistakes are the daemon's to tell, and this runs every minute.
+    address = Settings.from_environment({"WORKER_HTTP": os.environ.get("WORKER_HTTP", "")}).http
+    if address is not None:
+        from worker.health import ask  # noqa: PLC0415
+
+        well, line = ask(address, "/readyz" if ready else "/healthz")
+    else:
+        settings = replace(read_settings(quiet=True), database_wait_seconds=3)
+        from worker.database.inspection import require_ready  # noqa: PLC0415
+        from worker.database.pool import open_pool  # noqa: PLC0415
+        from worker.readiness import Readiness  # noqa: PLC0415
+
+        with open_pool(settings) as database:
+            require_ready(database)
+            verdict = Readiness(database, settings)()
+        well, line = verdict.ready, str(verdict)
+    click.echo(line)
+    return 0 if well else 1
