@@ -9,7 +9,8 @@ from worker.database.pool import Database
 from worker.jobs import longest_look_back
 from worker.jobs.finding import Json
 from worker.reading import read_leads, read_since
-from worker.runner import History, Outlets, Request, run_jobs
+from worker.request import Request
+from worker.runner import History, Outlets, run_jobs
 from worker.settings import Settings
 from worker.summary import JobSummary
 

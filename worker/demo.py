@@ -24,7 +24,8 @@ from worker.demo_data import FileReport, ensure_demo_set, load_leads_file, load_
 from worker.leads import WINDOW_DAYS
 from worker.leads_file import open_leads_file
 from worker.progress import progress_bar
-from worker.runner import Outlets, Request, run_jobs
+from worker.request import Request
+from worker.runner import Outlets, run_jobs
 from worker.settings import Settings
 from worker.simulate import ChangeKind, company_world, demo_plan
 from worker.summary import JobSummary

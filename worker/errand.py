@@ -44,7 +44,8 @@ class Errand:
 def do_errand(database: Database, settings: Settings, errand: Errand, tell: Tell) -> None:
     """Do it in this process, and tell of each job that ended."""
     from worker.prune import run_prune  # noqa: PLC0415 - numpy comes with these, and the daemon shall do without
-    from worker.runner import Outlets, Request, run_jobs  # noqa: PLC0415
+    from worker.request import Request  # noqa: PLC0415
+    from worker.runner import Outlets, run_jobs  # noqa: PLC0415
 
     as_of = errand.as_of.astimezone(settings.timezone)
     if PRUNE in errand.jobs:

@@ -6,7 +6,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any, cast
 
 import numpy as np
@@ -56,6 +56,7 @@ from worker.registry import (
     store_choice,
     store_model,
 )
+from worker.request import Request, is_left, left_after, log_summary
 from worker.settings import Settings
 from worker.statistics import BoolArray
 from worker.summary import JobSummary
@@ -77,25 +78,6 @@ REVIEW = "accuracy_review"  # the job whose model says how stated probabilities 
 # SQLSTATE classes: cardinality, data, constraints, limits (a row too long for an index), RAISE, and those of no class
 ROWS_AT_FAULT = ("21", "22", "23", "2F", "38", "39", "44", "54", "P0", "XX")
 REASONS_TO_CHOOSE = ("other", "autre", "placed in converted by accident", "place dans convertis par erreur")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the person asked for; as_of is aware and in WORKER_TIMEZONE."""
-
-    jobs: tuple[str, ...]
-    as_of: datetime
-    clients: frozenset[str] = frozenset()  # empty: all of them and the global snapshot
-    dry_run: bool = False
-    if_due: bool = False
-    wait_seconds: float = 65.0
-    shards: int | None = None
-    backfill: bool = False  # a past day made later: the ledger says so, and who holds it is waited for
-
-    @property
-    def whole(self) -> bool:
-        """Whether this run does the period's work; a partial or dry one leaves it to do."""
-        return not self.clients and not self.dry_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,18 +113,13 @@ def run_jobs(
     for name in request.jobs:
         ahead = next((summary.job for summary in summaries if summary.status == "held"), None)
         if ahead is not None and request.if_due:
-            summaries.append(_leave(name, ahead, request, outlets))
+            summaries.append(left_after(name, ahead, request))
+            outlets.summary(summaries[-1])
         else:
             summaries.append(
                 _run_job(database, settings, request, outlets, catalogue=catalogue, reading=reading, name=name)
             )
     return summaries
-
-
-def _leave(name: str, ahead: str, request: Request, outlets: Outlets) -> JobSummary:
-    summary = JobSummary(name, local_day(request.as_of), "held", error=f"after {ahead}, which another process works on")
-    outlets.summary(summary)
-    return summary
 
 
 class _Reading:
@@ -213,8 +190,7 @@ def _run_job(
     finally:
         summary.seconds = round(time.monotonic() - started, 3)
         summary.passed_over = {**reading.passed_over, **summary.passed_over}
-        facts = {key: value for key, value in summary.as_json().items() if key not in ("job", "period_key")}
-        get_logger().info("run.finished", job=name, period=summary.period_key, **facts)
+        log_summary(summary)
         outlets.summary(summary)
     return summary
 
@@ -265,11 +241,7 @@ def _claim(database: Database, request: Request, summary: JobSummary) -> Lease |
     deadline = time.monotonic() + request.wait_seconds
     while True:
         state = database.retrying(lambda conn: read_run(conn, summary.job, summary.period_key), read_only=True)
-        if request.if_due and state is not None and state.is_done(request.as_of):
-            summary.status = "skipped"
-            return None
-        if request.if_due and not request.backfill and state is not None and state.held:
-            summary.status, summary.error = "held", f"held by {state.holder}"
+        if is_left(state, request, summary):
             return None
         if state is None or not state.held:
             lease = try_claim(database, summary.job, summary.period_key, request.as_of)

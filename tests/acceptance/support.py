@@ -96,8 +96,13 @@ def run_worker(url: str | None, *arguments: object, **environment: str) -> Outco
 
 def start_worker(url: str | None, *arguments: object, **environment: str) -> subprocess.Popen[str]:
     """Start `python -m worker.run ...` as a process."""
+    return start_python(url, "-m", "worker.run", *arguments, **environment)
+
+
+def start_python(url: str | None, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+    """Start `python ...` as a process in the worker's environment."""
     return subprocess.Popen(
-        [sys.executable, "-m", "worker.run", *map(str, arguments)],
+        [sys.executable, *map(str, arguments)],
         cwd=PROJECT,
         env=clean_environment(as_the_worker(url, arguments), **environment),
         stdout=subprocess.PIPE,
@@ -115,6 +120,11 @@ def finished(process: subprocess.Popen[str], timeout_seconds: float = 180) -> Ou
 def run_process(url: str | None, *arguments: object, **environment: str) -> Outcome:
     """Run `python -m worker.run ...` as a process to its end."""
     return finished(start_worker(url, *arguments, **environment))
+
+
+def run_python(url: str | None, *arguments: object, **environment: str) -> Outcome:
+    """Run `python ...` as a process to its end."""
+    return finished(start_python(url, *arguments, **environment))
 
 
 def utc(text: str) -> datetime:

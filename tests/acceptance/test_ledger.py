@@ -14,7 +14,8 @@ from worker.database.pool import Database, open_pool
 from worker.errand import Errand, do_errand
 from worker.errors import LeaseLostError
 from worker.ledger import claim_run, finish_run, note_shard, read_periods, read_shard, release_run, renew_lease
-from worker.runner import Outlets, Request, run_jobs
+from worker.request import Request
+from worker.runner import Outlets, run_jobs
 from worker.stopping import Interrupted
 
 JOB, DAY = "urgency_trend", "2025-03-30"

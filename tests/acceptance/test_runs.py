@@ -1,5 +1,6 @@
 """Running jobs: twice, later, for some clients, dry, when due, two at once, interrupted, with rows vanishing."""
 
+import json
 import signal
 import time
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from support import (
     counts,
     finished,
     numbered,
+    run_python,
     run_worker,
     snapshots,
     start_worker,
@@ -328,6 +330,28 @@ def test_a_run_that_another_process_holds(database_url, company):
     assert time.monotonic() - started < 10
     assert snapshots(conn) == []
     run(database_url, "urgency_trend", "--as-of", DAY, "--dry-run")  # needs no lease
+
+
+def test_nothing_to_do_is_told_as_the_run_tells_it_without_its_libraries(database_url, company, monkeypatch):
+    """A cron line that finds its work done, or in other hands, does not wait for numpy; what it says is the same."""
+    conn, _ = company
+    words = ("conversion_events", "urgency_trend", "tone_distribution", "--if-due", "--as-of", DAY, "--json")
+    run(database_url, "conversion_events", "--as-of", DAY)
+    hold_run(conn, "urgency_trend", 3600)
+    code = "import sys; from worker.run import main; sys.exit(main(sys.argv[1:]) or 99 * ('numpy' in sys.modules))"
+    light = run_python(database_url, "-c", code, *words)
+    assert light.code == 0, light.err
+    monkeypatch.setattr("worker.request.tell_nothing_to_do", lambda *_: False)
+    whole = run_worker(database_url, *words)
+
+    def without_times(jobs):
+        return [{key: value for key, value in job.items() if key not in ("seconds", "timestamp")} for job in jobs]
+
+    assert [job["status"] for job in light.json["jobs"]] == ["skipped", "held", "held"]
+    assert without_times(light.json["jobs"]) == without_times(whole.json["jobs"])
+    logged = [[json.loads(line) for line in outcome.err.splitlines()] for outcome in (light, whole)]
+    assert without_times(logged[0]) == without_times(logged[1])
+    assert [event["job"] for event in logged[0]] == ["conversion_events", "urgency_trend"]
 
 
 def test_a_run_whose_holder_died_is_taken_over(database_url, company):

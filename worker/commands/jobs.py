@@ -62,7 +62,7 @@ def jobs(
     """Run jobs once, now or as of a past instant, and refresh snapshots."""
     settings = read_settings()
     wanted = jobs_named(names)
-    from worker.runner import Request  # noqa: PLC0415 - as above
+    from worker.request import Request  # noqa: PLC0415 - `--help` needs no database
 
     request = Request(
         jobs=wanted,
@@ -79,7 +79,7 @@ def jobs(
 def _run(settings: Settings, request: Any, *, as_json: bool) -> int:
     from worker.database.pool import open_pool  # noqa: PLC0415 - as above
     from worker.progress import progress_bar  # noqa: PLC0415
-    from worker.runner import Outlets, run_jobs  # noqa: PLC0415
+    from worker.request import tell_nothing_to_do  # noqa: PLC0415
     from worker.summary import JobSummary  # noqa: PLC0415
 
     def print_snapshot(snapshot: Any) -> None:
@@ -88,7 +88,10 @@ def _run(settings: Settings, request: Any, *, as_json: bool) -> int:
     summaries: list[JobSummary] = []
     try:
         with open_pool(settings) as database, progress_bar() as progress:
-            run_jobs(database, settings, request, Outlets(print_snapshot, progress, summaries.append))
+            if not tell_nothing_to_do(database, request, summaries.append):
+                from worker.runner import Outlets, run_jobs  # noqa: PLC0415 - numpy comes with it
+
+                run_jobs(database, settings, request, Outlets(print_snapshot, progress, summaries.append))
     finally:  # also when a signal or an error ends the run: what was done until then is told
         if summaries:
             _print_summaries(summaries, request, as_json=as_json)
