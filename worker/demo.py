@@ -1,5 +1,6 @@
 """`demo`: simulated companies, or a file of one's own leads, analysed on a database of its own and shown as a table."""
 
+import json
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -10,17 +11,14 @@ import click
 import numpy as np
 from psycopg import Connection
 from psycopg.rows import dict_row
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from worker.accuracy import review
 from worker.backfill import JobTally, run_backfill
 from worker.database.migrations import migrate
 from worker.database.pool import Database, open_pool
 from worker.database.queries import query
-from worker.demo_data import FileReport, ensure_demo_set, load_leads_file, load_world, read_demo_truth
+from worker.demo_data import ensure_demo_set, load_leads_file, load_world, read_demo_truth
+from worker.demo_screen import Demo, show_demo
 from worker.leads import WINDOW_DAYS
 from worker.leads_file import open_leads_file
 from worker.progress import progress_bar
@@ -28,7 +26,6 @@ from worker.request import Request
 from worker.runner import Outlets, run_jobs
 from worker.settings import Settings
 from worker.simulate import ChangeKind, company_world, demo_plan
-from worker.summary import JobSummary
 from worker.timetable import JOB_NAMES
 
 ORIGIN = "simulated:v1"
@@ -37,10 +34,6 @@ N_CLIENTS = 40
 PREDICTION, MONTHS_BACK = "conversion_prediction", 6  # the job whose past the demo shows, and how much of it
 DAYS = 365
 PLANTED_LEADS = 120  # leads a window of the clients with a planted change
-TABLE_WIDTH = 132  # where the output is no terminal
-BAD_ROWS_SHOWN = 20
-NOTHING_PLANTED = "nothing changes"
-ARROWS = {"increasing": "↑", "decreasing": "↓", "stable": "→"}
 
 
 def run_demo(
@@ -52,6 +45,7 @@ def run_demo(
     mapping: dict[str, str],
     split: int | None,
     world: ChangeKind | None,
+    as_json: bool = False,
 ) -> int:
     """Fill the embedded database once, run all jobs, print what they found; give the exit code."""
     started = time.monotonic()
@@ -95,20 +89,31 @@ def run_demo(
             rows = _read_rows(conn, request.as_of)
         size = _sizes(database)
         looked_back = review(database, request.as_of)
-    if report is not None:
-        _print_file_report(report)
-    _print_table(rows, truth, request.as_of, simulated=leads_file is None)
-    if leads_file is None:
-        click.echo(f"\n{looked_back.windows_table()}")
-    _print_closing(summaries, tallies, size, time.monotonic() - started, loaded=loaded)
-    return 1 if any(summary.status == "failed" for summary in summaries) else 0
+    seconds = time.monotonic() - started
+    shown = Demo(
+        as_of=request.as_of,
+        rows=rows,
+        truth=truth,
+        looked_back=looked_back,
+        summaries=summaries,
+        tallies=tallies,
+        size=size,
+        seconds=seconds,
+        loaded=loaded,
+        file=report,
+    )
+    if as_json:
+        click.echo(json.dumps(shown.as_json(), ensure_ascii=False, allow_nan=False))
+    else:
+        show_demo(shown)
+    return 1 if shown.status == "failed" else 0
 
 
 def _predict_past_months(database: Database, settings: Settings, as_of: datetime, tallies: list[JobTally]) -> None:
     """Make the predictions of the windows before this one, each from what was known then: there is something to see."""
     month = timedelta(days=WINDOW_DAYS)
     ends = [(as_of.astimezone(UTC) - number * month).astimezone(as_of.tzinfo) for number in range(MONTHS_BACK, 0, -1)]
-    with progress_bar() as progress:
+    with progress_bar("months") as progress:
         run_backfill(database, settings, [PREDICTION], ends, progress=progress, tallies=tallies)
 
 
@@ -173,116 +178,3 @@ def _read_rows(conn: Connection[Any], as_of: datetime) -> list[dict[str, Any]]:
         else:
             entry[row["event_type"]] = (row["learning_snapshot"], float(row["confidence"]))
     return sorted(by_client.values(), key=lambda row: (row["client_id"] is not None, row["name"] or ""))
-
-
-def _print_table(rows: list[dict[str, Any]], truth: dict[str, Any], as_of: datetime, *, simulated: bool) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=TABLE_WIDTH)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"As of {as_of:%Y-%m-%d %H:%M %Z}", title_justify="left")
-    table.add_column("client", no_wrap=True)
-    for heading in ("score", "urgent", "main tone", "next 30 days"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("patterns", justify="right", no_wrap=True)
-    if simulated:
-        table.add_column("planted truth")
-    for row in rows:
-        cells = [
-            Text(row["name"] or "all clients", style="" if row["client_id"] else "bold"),
-            _trend_cell(row, "engagement_score"),
-            _trend_cell(row, "urgency_trend"),
-            _tone_cell(row),
-            _prediction_cell(row),
-            Text(str(row["patterns"] or "")),
-        ]
-        if simulated:
-            planted = (truth.get(row["client_id"] or "") or {}).get("planted") or ""
-            cells.append(Text("" if planted == NOTHING_PLANTED else planted, style="cyan"))
-        table.add_row(*cells)
-    console.print(table)
-    console.print(
-        "score: 0 to 100; urgent: share of High; ↑ ↓ → what its true value did since the month before; next 30 days:"
-        " predicted conversions and the range claimed; patterns: how many are on. Each percentage in dim type is how"
-        " sure: the probability that the arrow, the shares of tones or the range is right.",
-        style="dim",
-        highlight=False,
-    )
-
-
-def _trend_cell(row: dict[str, Any], event_type: str) -> Text:
-    if event_type not in row:
-        return Text("")
-    snapshot, confidence = row[event_type]
-    if event_type == "engagement_score":
-        value = "?" if snapshot["overall_score"] is None else str(snapshot["overall_score"])
-    else:
-        value = "?" if snapshot["high_urgency_pct"] is None else f"{100 * snapshot['high_urgency_pct']:.0f}%"
-    return _sure(f"{value} {ARROWS[snapshot['trend']]}", confidence, bold=snapshot["trend"] != "stable")
-
-
-def _tone_cell(row: dict[str, Any]) -> Text:
-    if "tone_distribution" not in row:
-        return Text("")
-    snapshot, confidence = row["tone_distribution"]
-    tone = snapshot["dominant_tone"]
-    return _sure(f"{tone} {100 * snapshot['estimate'][tone]:.0f}%" if tone else "?", confidence)
-
-
-def _prediction_cell(row: dict[str, Any]) -> Text:
-    if "conversion_prediction" not in row:
-        return Text("")
-    snapshot, confidence = row["conversion_prediction"]
-    claim = snapshot["claim"]
-    return _sure(f"{snapshot['predicted_conversions']} ({claim['low']}-{claim['high']})", confidence)
-
-
-def _sure(text: str, confidence: float, *, bold: bool = False) -> Text:
-    return Text(text, style="bold" if bold else "").append(f" {100 * confidence:3.0f}%", style="dim not bold")
-
-
-def _print_file_report(report: FileReport) -> None:
-    click.echo(
-        f"Loaded {report.n_leads:,} leads and {report.n_conversions:,} conversions"
-        f" of {len(report.facts):,} client(s); {report.n_bad_rows:,} bad row(s) left out."
-    )
-    for bad in report.bad_rows[:BAD_ROWS_SHOWN]:
-        click.echo(f"  line {bad.line_number}: {bad.reason}")
-    if report.n_bad_rows > BAD_ROWS_SHOWN:
-        click.echo(f"  ... and {report.n_bad_rows - BAD_ROWS_SHOWN:,} more")
-
-
-def _print_closing(
-    summaries: list[JobSummary],
-    tallies: list[JobTally],
-    size: tuple[int, int, int],
-    seconds: float,
-    *,
-    loaded: bool,
-) -> None:
-    work: list[JobSummary | JobTally] = [*summaries, *tallies]
-    inserted = sum(each.inserted for each in work)
-    changed = sum(each.updated + each.deleted for each in work)
-    clients, leads, snapshots = size
-    source = "loaded now" if loaded else "there from before"
-    click.echo(
-        f"\n{clients} clients, {leads:,} leads ({source}); {snapshots:,} snapshots in growth_brain,"
-        f" {inserted:,} new and {changed:,} changed by this run; {seconds:.1f} s in all."
-    )
-    for summary in summaries:
-        if summary.status != "done":
-            click.echo(f"{summary.job}: {summary.status}: {summary.error}")
-    python = _this_python()
-    click.echo(
-        "\nGo on with:\n"
-        f"  DATABASE_URL=embedded {python} -m worker.run check\n"
-        f"  DATABASE_URL=embedded {python} -m worker.run accuracy\n"
-        f"  DATABASE_URL=embedded {python} -m worker.run urgency_trend --dry-run\n"
-        f"  DATABASE_URL=embedded {python} -m worker.run all --json\n"
-        f"  {python} -m worker.run demo --csv your_leads.csv --map timestamp=created"
-    )
-
-
-def _this_python() -> str:
-    """Name the interpreter as one would type it here."""
-    path = Path(sys.executable)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else "python"

@@ -33,6 +33,17 @@ class FileReport:
     bad_rows: tuple[BadRow, ...]
     facts: Facts
 
+    def as_json(self) -> dict[str, Any]:
+        """Give the file's part of `demo --json`; keys are only ever added."""
+        bad = [{"line": row.line_number, "reason": row.reason} for row in self.bad_rows]
+        return {
+            "leads": self.n_leads,
+            "conversions": self.n_conversions,
+            "clients": len(self.facts),
+            "bad_rows": self.n_bad_rows,
+            "first_bad_rows": bad,
+        }
+
 
 def load_world(conn: Connection[Any], world: World) -> Facts:
     """Copy a simulated world into clients, lead_memory and lead_actions, in one transaction; return its truth."""

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 import structlog
 
 from worker.errors import WorkerError
+from worker.terminal import wants_colour
 
 MASK = "***"
 LONGEST_TEXT = 20_000  # characters of one value; of a longer one the middle is left out
@@ -202,7 +203,7 @@ def configure_logs(
     renderer: structlog.typing.Processor
     if log_format == "console" or (log_format == "auto" and at_terminal):
         renderer = structlog.dev.ConsoleRenderer(
-            colors=at_terminal and not os.environ.get("NO_COLOR"), exception_formatter=structlog.dev.plain_traceback
+            colors=wants_colour(stream), exception_formatter=structlog.dev.plain_traceback
         )
     else:
         renderer = structlog.processors.JSONRenderer(serializer=json.dumps)

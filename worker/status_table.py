@@ -5,14 +5,13 @@ from datetime import datetime
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from worker.logs import redact_text
 from worker.status import JobStatus
+from worker.terminal import screen
 
-WIDTH = 80
 CLIENTS_SHOWN = 5
 LONGEST_REASON = 300  # characters
 LONG_AGO_DAYS = 300  # then the year says more than the hour
@@ -32,9 +31,7 @@ def as_json(statuses: Sequence[JobStatus], now: datetime) -> dict[str, Any]:
 
 def print_statuses(statuses: Sequence[JobStatus], now: datetime) -> None:
     """Print the table; below it each job that is not well, why, and what to do."""
-    console = Console(highlight=False)
-    if not console.is_terminal or console.width > WIDTH:
-        console = Console(width=WIDTH, highlight=False)
+    console = screen()
     zone = " ".join(dict.fromkeys((str(now.tzinfo), now.tzname() or "")))  # UTC is its own name
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, title_justify="left",
                   title=f"{now:%Y-%m-%d %H:%M:%S} {zone}")  # fmt: skip

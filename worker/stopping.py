@@ -34,12 +34,13 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Stop:
-    """How a stop goes; grace_seconds may be set once the settings are known."""
+    """How a stop goes; grace_seconds, and what is kept, may be set once they are known."""
 
     def __init__(self, exit_code: Callable[[int], int], *, once: bool) -> None:
         self.exit_code = exit_code
         self.once = once
         self.grace_seconds = DEFAULT_GRACE_SECONDS
+        self.kept = "what was written is kept"
         self.number: int | None = None  # of the signal that came
         self.over = False  # the block has ended: there is nothing left to call off
 
@@ -62,7 +63,7 @@ class Stop:
             return
         reason = "the grace is over" if second is None else "a second signal"
         with contextlib.suppress(OSError):
-            os.write(2, f"Stopped at once: {reason}; what was written is kept.\n".encode())
+            os.write(2, f"Stopped at once: {reason}; {self.kept}.\n".encode())
         os._exit(self.exit_code(first))
 
 

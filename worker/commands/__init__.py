@@ -26,18 +26,17 @@ class Entry(NamedTuple):
 
 COMMANDS = MappingProxyType(
     {
-        JOBS_COMMAND: Entry("jobs", "", "Run jobs once, now or as of a past instant, and refresh snapshots."),
-        "demo": Entry("demo", "Set up", "See it work on simulated companies or a file of leads; a server of its own."),
-        "migrate": Entry("database", "Set up", "Create what is missing of the schema; alters nothing of yours."),
-        "check": Entry("database", "Set up", "Say whether this database is as needed, and how to mend what is not."),
-        "status": Entry("status", "Look", "Show how every job stands: due, running, late, last success, next."),
-        "accuracy": Entry("accuracy", "Look", "Show past predictions beside what came of them, the good and the bad."),
-        "models": Entry("models", "Look", "List the fitted models of conversions and their scores, or go back to one."),
-        "backfill": Entry("backfill", "Past", "Make the snapshots of past days, each from what was known then."),
-        "backtest": Entry(
-            "backtest", "Past", "Predict again from what was known then, and compare with what happened."
-        ),
-        "prune": Entry("prune", "Operate", "Remove old daily snapshots, all but the last of each week and month."),
+        JOBS_COMMAND: Entry("jobs", "", "Run jobs once, now or as of a past instant."),
+        "migrate": Entry("database", "Set up", "Create what the schema lacks; alter nothing of yours."),
+        "check": Entry("database", "Set up", "Say if this database is as needed, and how to mend it."),
+        "demo": Entry("demo", "Set up", "See it work, on a database server of its own."),
+        "completion": Entry("completion", "Set up", "Print what makes your shell complete words with Tab."),
+        "status": Entry("status", "Look", "Show how every job stands: due, late, last, next."),
+        "accuracy": Entry("accuracy", "Look", "Show past predictions beside what came of them."),
+        "models": Entry("models", "Look", "List the fitted models and scores, or go back to one."),
+        "backfill": Entry("backfill", "Past", "Make past days' snapshots from what was known then."),
+        "backtest": Entry("backtest", "Past", "Predict again from what was known, and compare."),
+        "prune": Entry("prune", "Operate", "Remove old daily snapshots; weekly and monthly stay."),
         "health": Entry("status", "Operate", "Ask the daemon how it is: exit 0 or 1, and a line."),
     }
 )

@@ -5,19 +5,33 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from worker.commands.options import EARLIEST_YEAR, echo_json, jobs_named, json_option, option, parse_date, read_settings
+from worker.commands.command import command, jobs_argument, json_option, option
+from worker.commands.options import EARLIEST_YEAR, echo_json, jobs_named, parse_date, read_settings
 
 
-@click.command()
-@click.argument("names", nargs=-1, required=True, metavar="JOB... | all")
+@command(
+    "backfill",
+    examples=(
+        ("backfill all --from 2026-01-01", "every day until yesterday"),
+        ("backfill conversion_prediction --from 2025-01-01 --every 7d", "one job, one day in seven"),
+    ),
+    shapes={
+        "": (
+            "{status, from, to, every, jobs: [{job, done, skipped, failed, held, snapshots, inserted, updated,"
+            " deleted}]}"
+        )
+    },
+    kept="days that are done are kept; the same command passes over them and goes on",
+)
+@jobs_argument
 @option("--from", "first", required=True, metavar="DATE", help="The first day.")
 @option("--to", "last", metavar="DATE", help="The last day [yesterday].")
 @option("--every", default="1d", help="From one day to the next that is made: 1d, 7d, 1month ... [1d].")
 @json_option("what was done")
 def backfill(names: tuple[str, ...], *, first: str, last: str | None, every: str, as_json: bool) -> int:
-    """Make the snapshots of past days, each from what was known then.
+    """Make past days' snapshots from what was known then.
 
-    Days that are done are passed over.
+    Days that are done are passed over, so it can be stopped and called again.
     """
     settings = read_settings()
     wanted = jobs_named(names)
@@ -35,18 +49,22 @@ def backfill(names: tuple[str, ...], *, first: str, last: str | None, every: str
     except ValueError as exc:
         raise click.UsageError(str(exc)) from exc
     tallies: list[JobTally] = []
+    outcome = "failed"
     try:
-        with open_pool(settings) as database, progress_bar() as progress:
+        with open_pool(settings) as database, progress_bar("days") as progress:
             run_backfill(database, settings, wanted, instants, progress=progress, tallies=tallies)
+        outcome = "failed" if any(tally.failed or tally.held for tally in tallies) else "done"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
     finally:  # also when a signal or an error ends it: what was done until then is told
-        document = {"from": days[0].date().isoformat(), "to": days[1].date().isoformat(), "every": every,
-                    "jobs": [tally.as_json() for tally in tallies]}  # fmt: skip
-        if tallies:
-            if as_json:
-                echo_json(document)
-            else:
-                click.echo("\n".join(map(str, tallies)))
-    return 1 if any(tally.failed or tally.held for tally in tallies) else 0
+        if as_json and tallies:
+            jobs = [tally.as_json() for tally in tallies]
+            period = {"from": days[0].date().isoformat(), "to": days[1].date().isoformat(), "every": every}
+            echo_json({"status": outcome, **period, "jobs": jobs})
+        elif tallies:
+            click.echo("\n".join(map(str, tallies)))
+    return 0 if outcome == "done" else 1
 
 
 def _whole_day(text: str, name: str, zone: ZoneInfo, now: datetime) -> datetime:

@@ -7,10 +7,21 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from worker.commands.options import echo_found, json_option, option, parse_as_of, parse_date, read_settings
+from worker.commands.command import command, json_option, option
+from worker.commands.options import echo_found, parse_as_of, parse_date, read_settings
 
 
-@click.command()
+@command(
+    "backtest",
+    examples=(
+        ("backtest --from 2025-01-01 --to 2026-01-01", "twelve months, month by month"),
+        (
+            "backtest --from 2025-01-01 --to 2026-01-01 --every 7d --leads leads.csv",
+            "week by week, every lead's probability and outcome in a file",
+        ),
+    ),
+    shapes={"": "{kind, window_days, cut_offs: [{as_of, ...}], all: {...}, pending}"},
+)
 @option("--from", "first", required=True, help="The first cut-off: the beginning of this day, or an instant.")
 @option("--to", "last", required=True, help="The last cut-off.")
 @option("--every", default="1month", help="From one cut-off to the next: 1d, 7d, 1month ... [1month].")
@@ -22,7 +33,11 @@ from worker.commands.options import echo_found, json_option, option, parse_as_of
 )
 @json_option("the figures")
 def backtest(*, first: str, last: str, every: str, leads_file: Path | None, as_json: bool) -> int:
-    """Predict again from what was known then, and compare with what happened."""
+    """Predict again from what was known, and compare.
+
+    At each cut-off the model is fitted on what was known then, and judged by the 30 days that followed. It writes
+    nothing to the database.
+    """
     settings = read_settings()
     now = datetime.now(tz=settings.timezone)
     begin, end = (_cut_off(text, settings.timezone, now) for text in (first, last))
@@ -36,7 +51,7 @@ def backtest(*, first: str, last: str, every: str, leads_file: Path | None, as_j
         cut_offs = cut_offs_between(begin, end, every)
     except ValueError as exc:
         raise click.UsageError(str(exc)) from exc
-    with open_pool(settings) as database, progress_bar() as progress:
+    with open_pool(settings) as database, progress_bar("cut-offs") as progress:
         catalogue = require_ready(database)
         leads, _ = database.retrying(lambda conn: read_leads(conn, catalogue, None), read_only=True)
         found = run_backtest(leads, cut_offs, now, progress)

@@ -2,30 +2,47 @@
 
 import click
 
-from worker.commands.options import echo_json, json_option, read_settings
+from worker.commands.command import command, json_option
+from worker.commands.options import echo_json, read_settings
 from worker.errors import DatabaseUnavailableError
 
 
-@click.command()
-def migrate() -> int:
-    """Create what is missing of the schema; alters nothing of yours.
+@command(
+    "migrate",
+    examples=(("migrate", "as the owner of the tables"),),
+    shapes={"": "{status, messages}"},
+    kept="each file of the schema is applied as a whole or not at all; run migrate again",
+)
+@json_option("what was said")
+def migrate(*, as_json: bool) -> int:
+    """Create what the schema lacks; alter nothing of yours.
 
-    It is safe to repeat.
+    It is safe to repeat, and says of each thing whether it made it or found it.
     """
     settings = read_settings()
     from worker.database.migrations import migrate as apply  # noqa: PLC0415
     from worker.database.pool import open_pool  # noqa: PLC0415
 
     with open_pool(settings) as database:
-        for sentence in apply(database):
-            click.echo(sentence)
+        said = apply(database)
+    if as_json:
+        echo_json({"status": "ok", "messages": said})
+    else:
+        click.echo("\n".join(said))
     return 0
 
 
-@click.command()
+@command(
+    "check",
+    examples=(("check", "before the first run, and when something is odd"),),
+    shapes={"": "{status, checks: [{name, status, message, fix}]}"},
+)
 @json_option("the findings")
 def check(as_json: bool) -> int:
-    """Say whether this database is as needed, and how to mend what is not."""
+    """Say if this database is as needed, and how to mend it.
+
+    It tries what the jobs do in a transaction that it undoes. Exit 3 where something is missing that they need.
+    """
     settings = read_settings()
     from worker.database.address import explain_refusal  # noqa: PLC0415
     from worker.database.inspection import inspect  # noqa: PLC0415

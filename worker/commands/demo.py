@@ -7,14 +7,29 @@ from typing import Any
 
 import click
 
-from worker.commands.options import as_of_option, option, parse_as_of, read_settings
+from worker.commands.command import as_of_option, command, json_option, option
+from worker.commands.options import parse_as_of, read_settings
 
 WORLDS = (  # worker.simulate.CHANGE_KINDS, without importing numpy for every --help
     "still", "mostly_still", "small", "sparse", "shifted", "heavy_tails", "common_shock", "bursts", "duplicates"
 )  # fmt: skip
 
 
-@click.command()
+@command(
+    "demo",
+    examples=(
+        ("demo", "40 simulated companies, a year of their leads"),
+        ("demo --csv leads.csv --map timestamp=created", "your own leads, whose column `created` is when they came"),
+    ),
+    shapes={
+        "": (
+            "{status, as_of, loaded, clients, leads, snapshots, inserted, changed, seconds,"
+            " results: [{client_id, business_name, patterns, planted, ...}], jobs: [{job, status, ...}],"
+            " windows: [{as_of, ...}], file}"
+        )
+    },
+    kept="the demo's own server keeps what is loaded; run demo again to go on",
+)
 @option("--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="A file of your own leads.")
 @option(
     "--map", "mapping", multiple=True, metavar="COLUMN=NAME", help="Our column is called NAME in the file; repeatable."
@@ -24,8 +39,21 @@ WORLDS = (  # worker.simulate.CHANGE_KINDS, without importing numpy for every --
     "--world", type=click.Choice(WORLDS), help="Simulate companies that all change in this way [a few planted changes]."
 )
 @as_of_option
-def demo(csv_file: Path | None, mapping: tuple[str, ...], split: int | None, world: Any, as_of: str | None) -> int:
-    """See it work on simulated companies or a file of leads; a server of its own."""
+@json_option("what was found")
+def demo(
+    *,
+    csv_file: Path | None,
+    mapping: tuple[str, ...],
+    split: int | None,
+    world: Any,
+    as_of: str | None,
+    as_json: bool,
+) -> int:
+    """See it work, on a database server of its own.
+
+    It simulates companies of which a few have planted changes, or loads a file of your leads, runs every job, and
+    shows what they found beside what was planted. DATABASE_URL is not touched.
+    """
     if csv_file is not None and world is not None:
         raise click.UsageError("--csv and --world exclude each other: the leads are from the file, or simulated")
     settings = replace(read_settings(quiet=True), database_url="embedded")
@@ -35,7 +63,14 @@ def demo(csv_file: Path | None, mapping: tuple[str, ...], split: int | None, wor
     now = datetime.now(tz=settings.timezone)
     instant = parse_as_of(as_of, settings.timezone, now)
     return run_demo(
-        settings, now, as_of=instant if as_of else None, csv_file=csv_file, mapping=pairs, split=split, world=world
+        settings,
+        now,
+        as_of=instant if as_of else None,
+        csv_file=csv_file,
+        mapping=pairs,
+        split=split,
+        world=world,
+        as_json=as_json,
     )
 
 

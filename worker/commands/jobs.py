@@ -7,20 +7,12 @@ from typing import Any
 import click
 
 from worker.commands import ALL, JOBS_COMMAND
-from worker.commands.options import (
-    as_of_option,
-    client_ids,
-    echo_json,
-    jobs_named,
-    json_option,
-    option,
-    parse_as_of,
-    read_settings,
-)
+from worker.commands.command import WorkerCommand, as_of_option, command, jobs_argument, json_option, option
+from worker.commands.options import client_ids, echo_json, jobs_named, parse_as_of, read_settings
 from worker.settings import Settings
 
 
-class _Jobs(click.Command):
+class _Jobs(WorkerCommand):
     """The jobs' command, which nobody types, shows itself as what is typed."""
 
     def make_context(self, info_name: str | None, *rest: Any, **extra: Any) -> click.Context:
@@ -32,13 +24,34 @@ class _Jobs(click.Command):
         formatter.write_usage(program, "JOB... | all [OPTIONS]")
 
 
-@click.command(JOBS_COMMAND, cls=_Jobs, hidden=True)
-@click.argument("names", nargs=-1, required=True, metavar="JOB... | all")
+@command(
+    JOBS_COMMAND,
+    cls=_Jobs,
+    hidden=True,
+    examples=(
+        ("all", "every analysis, as of now"),
+        ("urgency_trend --as-of 2026-03-31", "one, as of the end of that day"),
+        ("all --if-due --as-of yesterday", "what cron asks each hour: nothing happens where it is done"),
+        (
+            "engagement_score --dry-run --client 550e8400-e29b-41d4-a716-446655440000",
+            "look at one client's, writing nothing",
+        ),
+    ),
+    shapes={
+        "": (
+            "{status, as_of, dry_run, jobs: [{job, period_key, status, clients, snapshots, inserted, updated, deleted,"
+            " unchanged, seconds, failed_clients, error, passed_over: {...}}]}"
+        )
+    },
+    kept="snapshots written so far are kept; the same command does the rest",
+)
+@jobs_argument
 @as_of_option
 @option(
     "--client",
     "client",
     multiple=True,
+    metavar="ID",
     help="Write only this client's snapshots; repeatable, or a comma list.",
 )
 @option("--dry-run", is_flag=True, help="Print the snapshots as JSON lines and write nothing.")
@@ -59,7 +72,11 @@ def jobs(
     shards: int | None,
     as_json: bool,
 ) -> int:
-    """Run jobs once, now or as of a past instant, and refresh snapshots."""
+    """Run jobs once, now or as of a past instant.
+
+    Each looks back from --as-of and refreshes that day's snapshots: run twice, it writes the same. A run with --client
+    or --dry-run leaves the day's own run to do.
+    """
     settings = read_settings()
     wanted = jobs_named(names)
     from worker.request import Request  # noqa: PLC0415 - `--help` needs no database

@@ -4,10 +4,24 @@ from datetime import datetime
 
 import click
 
-from worker.commands.options import echo_json, json_option, option, read_settings
+from worker.commands.command import command, json_option, option
+from worker.commands.options import echo_json, read_settings
 
 
-@click.command()
+@command(
+    "models",
+    examples=(
+        ("models", "which speaks, and how well did each do?"),
+        ("models --use 3f2a", "go back to the one whose version begins so"),
+    ),
+    shapes={
+        "": (
+            "{job, models: [{version, job, trained_from, as_of, scores: {...}, code_version, created_at, in_force,"
+            " by_hand}]}"
+        )
+    },
+    kept="a model is put in force as a whole or not at all; `models` shows which speaks",
+)
 @option(
     "--use",
     "version",
@@ -17,7 +31,10 @@ from worker.commands.options import echo_json, json_option, option, read_setting
 @option("--limit", type=click.IntRange(min=1), default=20, help="List so many of the newest [20].")
 @json_option("the models")
 def models(*, version: str | None, limit: int, as_json: bool) -> int:
-    """List the fitted models of conversions and their scores, or go back to one."""
+    """List the fitted models and scores, or go back to one.
+
+    They are those of conversion_prediction. With --use the one named speaks from the next run on.
+    """
     settings = read_settings()
     from worker.database.catalogue import read_catalogue  # noqa: PLC0415 - numpy comes with these
     from worker.database.inspection import ensure_ready  # noqa: PLC0415

@@ -1,7 +1,7 @@
-"""What the commands share: the settings, options with their environment twins, and the reading of days and clients."""
+"""What the commands share: reading settings, jobs, days and clients that are given, printing what is found."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -16,22 +16,6 @@ from worker.stopping import Stop
 
 EARLIEST_YEAR = 2000  # the reader takes no older stamp for a date
 DAYS_BY_NAME = {"today": 0, "yesterday": 1}  # how many days ago; for crontabs, which have no date that works everywhere
-
-
-def option(name: str, *more: str, **how: Any) -> Callable[[Any], Any]:
-    """Declare an option whose environment twin is WORKER_ and its name."""
-    twin = f"WORKER_{name.removeprefix('--').replace('-', '_').upper()}"
-    return click.option(name, *more, envvar=twin, show_envvar=True, **how)
-
-
-as_of_option = option(
-    "--as-of", metavar="DATE", help="Look back from this date (also: yesterday, today) or instant [now]."
-)
-
-
-def json_option(what: str, more: str = "") -> Callable[[Any], Any]:
-    """Declare --json, which prints `what` as one JSON object."""
-    return option("--json", "as_json", is_flag=True, help=f"Print {what} as one JSON object{more}.")
 
 
 def echo_json(document: Any, *, err: bool = False) -> None:

@@ -6,16 +6,29 @@ from datetime import datetime
 
 import click
 
-from worker.commands.options import echo_json, json_option, option, read_settings
+from worker.commands.command import command, json_option, option
+from worker.commands.options import echo_json, read_settings
 from worker.settings import Settings
 
 
-@click.command()
+@command(
+    "status",
+    examples=(
+        ("status", "is everything done?"),
+        ("status --json", "the same, for a monitor"),
+    ),
+    shapes={
+        "": (
+            "{status, now, jobs: [{job, schedule, state, period, due, attempts, running_since, holder, late,"
+            " late_since, late_periods, dead, dead_periods, last_success, last_success_period, next, failure}]}"
+        )
+    },
+)
 @json_option("the jobs")
 def status(as_json: bool) -> int:
-    """Show how every job stands: due, running, late, last success, next.
+    """Show how every job stands: due, late, last, next.
 
-    Below it says why a job failed, and what to do. Exit 1 if one is late or dead.
+    Below the table it says why a job failed or is late, and what to do. Exit 1 if one is late or dead.
 
     Late is a daily job an hour after its time of day, and a job by interval after three of them (30 minutes at the
     least) without success. Dead is one that failed so often that it waits for a person.
@@ -38,14 +51,21 @@ def status(as_json: bool) -> int:
     return 1 if any(item.needs_a_person for item in found) else 0
 
 
-@click.command()
+@command(
+    "health",
+    examples=(
+        ("health", "is the daemon alive?"),
+        ("health --ready", "does the database answer, and is nothing late?"),
+    ),
+    shapes={"": "{healthy, message}"},
+)
 @option("--ready", is_flag=True, help="Ask /readyz (the database answers, nothing is late) instead of /healthz.")
-def health(ready: bool) -> int:
+@json_option("the answer")
+def health(*, ready: bool, as_json: bool) -> int:
     """Ask the daemon how it is: exit 0 or 1, and a line.
 
-    It asks at WORKER_HTTP, for Docker's HEALTHCHECK.
-    Without WORKER_HTTP there is nobody to ask: then it looks for itself whether the database answers and nothing is
-    late.
+    It asks at WORKER_HTTP, for Docker's HEALTHCHECK. Without WORKER_HTTP there is nobody to ask: then it looks for
+    itself whether the database answers and nothing is late.
     """
     # Nothing else of the settings: their other mistakes are the daemon's to tell, and this runs every minute.
     address = Settings.from_environment({"WORKER_HTTP": os.environ.get("WORKER_HTTP", "")}).http
@@ -63,5 +83,8 @@ def health(ready: bool) -> int:
             require_ready(database)
             verdict = Readiness(database, settings)()
         well, line = verdict.ready, str(verdict)
-    click.echo(line)
+    if as_json:
+        echo_json({"healthy": well, "message": line})
+    else:
+        click.echo(line)
     return 0 if well else 1
