@@ -29,15 +29,14 @@ from worker.reading import ensure_clients_known, read_leads, read_since
 from worker.registry import read_claims_with_models
 from worker.review.report import Review, review_of
 from worker.review.resolvers import resolve_claims
+from worker.review.verdict import FEWEST_CHECKS, judge
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.calibration import Reliability, reliability
 
 JOBS = ("engagement_score", "urgency_trend", "tone_distribution", "pattern_detection")
 STEP_DAYS = 60  # two windows: periods that far apart share no lead
 PERIODS = 6  # at most, unless asked otherwise
-FEWEST_CHECKS = 100  # fewer say next to nothing: the interval of their mean is wider than 15 points
 ENOUGH_CHECKS = 800  # to see five points of over-confidence nine times in ten
-TOLERANCE = 0.02  # said and right further apart than this are told apart, if chance does not explain it
 
 WHAT = (
     "Half of each client's leads foretells the other half, {periods}.\n"
@@ -58,12 +57,7 @@ class JobReplication:
     @property
     def verdict(self) -> str:
         """Say in a word what the checks tell: too few, fits, too sure, too modest."""
-        r = self.reliability
-        if r.n < FEWEST_CHECKS:
-            return "too few"
-        if r.gap_low > 0 and r.gap > TOLERANCE:
-            return "too sure"
-        return "too modest" if r.gap_high < 0 and r.gap < -TOLERANCE else "fits"
+        return judge(self.reliability)
 
     def as_json(self) -> dict[str, Json]:
         """Give the job's part of `--json`."""

@@ -20,7 +20,7 @@ from worker.terminal import screen
 BAD_ROWS_SHOWN = 20
 NOTHING_PLANTED = "nothing changes"
 ARROWS = {"increasing": "↑", "decreasing": "↓", "stable": "→"}
-NAME_WIDTH = 28
+COLUMNS = {"client": 21, "score": 8, "urgent": 10, "tone": 16, "next 30 days": 17, "new": 3}  # 80 with the gaps
 LEGEND = (
     "score: 0 to 100. urgent: the share of leads that are High. ↑ ↓ →: what the true\n"
     "value did since the month before. tone: the one most used. next 30 days: how\n"
@@ -107,10 +107,9 @@ def show_demo(demo: Demo) -> None:
 def _print_table(demo: Demo) -> None:
     console = screen()
     title = f"As of {demo.as_of:%Y-%m-%d %H:%M %Z}"
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left")
-    table.add_column("client", no_wrap=True, max_width=NAME_WIDTH)
-    for heading in ("score", "urgent", "tone", "next 30 days", "new"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, title=title, title_justify="left")
+    for heading, width in COLUMNS.items():
+        table.add_column(heading, width=width, justify="left" if heading == "client" else "right", no_wrap=True)
     for row in sorted(demo.rows, key=lambda row: row["client_id"] is not None and demo.planted(row) is None):
         table.add_row(
             Text(row["name"] or "all clients", style="" if row["client_id"] else "bold"),
@@ -122,11 +121,13 @@ def _print_table(demo: Demo) -> None:
         )
     console.print(table)
     console.print(LEGEND, style="dim")
-    planted = [(row["name"], demo.planted(row)) for row in demo.rows if demo.planted(row)]
+    planted = {row["name"]: what for row in demo.rows if (what := demo.planted(row))}
     if planted:
+        width = max(map(len, planted))
         console.print("\nWhat was planted in the companies on top; the worker is not told:")
-        for name, what in planted:
-            console.print(Text(f"  {name:<{NAME_WIDTH}} {what}"), soft_wrap=True)
+        for name, what in planted.items():
+            for number, each in enumerate(what.split("; ")):
+                console.print(Text(f"  {'' if number else name:<{width}}  {each}"), soft_wrap=True)
 
 
 def _trend_cell(row: dict[str, Any], event_type: str) -> Text:
@@ -188,7 +189,7 @@ def _print_closing(demo: Demo) -> None:
         f"  DATABASE_URL=embedded {python} -m worker.run accuracy\n"
         f"  DATABASE_URL=embedded {python} -m worker.run urgency_trend --dry-run\n"
         f"  DATABASE_URL=embedded {python} -m worker.run all --json\n"
-        f"  {python} -m worker.run demo --csv your_leads.csv --map timestamp=created"
+        f"  {python} -m worker.run demo --csv leads.csv --map timestamp=created"
     )
 
 

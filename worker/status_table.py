@@ -47,14 +47,18 @@ def print_statuses(statuses: Sequence[JobStatus], now: datetime) -> None:
             "now" if status.due else _instant(status.next_run, now),
         )
     console.print(table)
-    for line in (line for status in statuses for line in _told(status)):
+    told = [line for status in statuses for line in _told(status)]
+    for line in told or ["Nothing is late and nothing failed."]:
         console.print(line, soft_wrap=True, markup=False)
 
 
 def _instant(instant: datetime | None, now: datetime) -> str:
+    """Write an instant without what the title says: the zone, and the year unless it is long ago."""
     if instant is None:
         return "-"
-    return f"{instant:%m-%d %H:%M%z}" if abs((now - instant).days) < LONG_AGO_DAYS else f"{instant:%Y-%m-%d}"
+    if abs((now - instant).days) >= LONG_AGO_DAYS:
+        return f"{instant:%Y-%m-%d}"
+    return f"{instant:%m-%d %H:%M}" if instant.utcoffset() == now.utcoffset() else f"{instant:%m-%d %H:%M%z}"
 
 
 def _told(status: JobStatus) -> Iterator[str]:

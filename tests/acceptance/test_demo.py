@@ -31,7 +31,7 @@ def demo(folder, *arguments):
 def closing(outcome):
     """The numbers of the closing line: clients, leads, snapshots, new and changed."""
     found = re.search(
-        r"(\d+) clients, ([\d,]+) leads .*; ([\d,]+) snapshots in growth_brain, ([\d,]+) new and ([\d,]+) changed",
+        r"(\d+) clients, ([\d,]+) leads .*\n([\d,]+) snapshots in growth_brain, ([\d,]+) new and ([\d,]+) changed",
         outcome.out,
     )
     assert found, outcome.out
@@ -50,7 +50,11 @@ def test_twice(folder):
     rows = [line for line in table.splitlines() if re.search(r"[↑↓→] +\d+%", line)]
     assert len(rows) == 1 + clients  # all clients together, and each
     assert rows[0].split()[:2] == ["all", "clients"]
-    assert sum("urgent" in line or "High" in line for line in rows) >= 1  # the planted truth stands beside
+    assert max(map(len, table.splitlines())) <= 80
+    _, _, below = table.partition("What was planted in the companies on top; the worker is not told:\n")
+    planted = re.findall(r"^  (\S.*?)  +(.+)$", below, flags=re.MULTILINE)
+    assert any("High urgency" in what for _, what in planted)
+    assert [name for name, _ in planted] == [line[:21].strip().rstrip("…") for line in rows[1 : 1 + len(planted)]]
     assert len(re.findall(r"^\d{4}-\d\d-\d\d +\d+ +[\d.]+ +\d+ ", first.out, flags=re.MULTILINE)) == 6  # past windows
     assert "Traceback" not in first.err
 

@@ -1,10 +1,26 @@
 """The database's shape: `migrate` makes what is missing, `check` says what is not as needed."""
 
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from worker.commands.command import command, json_option
 from worker.commands.options import echo_json, read_settings
 from worker.errors import DatabaseUnavailableError
+from worker.terminal import WIDTH
+
+if TYPE_CHECKING:
+    from worker.database.verdict import Inspection
+
+INDENT = " " * 9
+MARKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ok": ("ok", {"fg": "green"}),
+    "warning": ("warning", {"fg": "yellow"}),
+    "failure": ("FAILURE", {"fg": "red", "bold": True}),
+}
 
 
 @command(
@@ -60,10 +76,25 @@ def check(as_json: bool) -> int:
         items = [{"name": item.name, "status": item.status, "message": item.message, "fix": item.fix} for item in found]
         echo_json({"status": worst, "checks": items})
     else:
-        marks = {"ok": click.style("ok      ", fg="green"), "warning": click.style("warning ", fg="yellow"),
-                 "failure": click.style("FAILURE ", fg="red", bold=True)}  # fmt: skip
-        for item in found:
-            click.echo(f"{marks[item.status]} {item.message}")
-            if item.fix and item.status != "ok":
-                click.echo(f"         -> {item.fix}")
+        _show(found)
     return 3 if worst == "failure" else 0
+
+
+def _show(found: Sequence["Inspection"]) -> None:
+    """Print each finding with its fix, wrapped at a terminal and a line each elsewhere, and how many are bad."""
+    width = WIDTH if sys.stdout.isatty() else sys.maxsize
+    for item in found:
+        head, *more = textwrap.wrap(item.message, width - len(INDENT)) or [""]
+        label, style = MARKS[item.status]
+        click.echo(f"{click.style(label.ljust(len(INDENT)), **style)}{head}")
+        for line in more:
+            click.echo(f"{INDENT}{line}")
+        if item.fix and item.status != "ok":
+            click.echo(textwrap.fill(item.fix, width, initial_indent=f"{INDENT}-> ", subsequent_indent=f"{INDENT}   "))
+    failures, warnings = (sum(item.status == status for item in found) for status in ("failure", "warning"))
+    if failures:
+        click.echo("\nThe jobs cannot run here: mend what is marked FAILURE, then run check again.")
+    elif warnings:
+        click.echo("\nThe jobs can run here; look at what is marked warning when there is time.")
+    else:
+        click.echo("\nAll is well: the jobs can run here.")

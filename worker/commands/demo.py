@@ -36,7 +36,10 @@ WORLDS = (  # worker.simulate.CHANGE_KINDS, without importing numpy for every --
 )
 @option("--split", type=click.IntRange(min=1), help="Cut the file's leads into this many clients by a hash.")
 @option(
-    "--world", type=click.Choice(WORLDS), help="Simulate companies that all change in this way [a few planted changes]."
+    "--world",
+    type=click.Choice(WORLDS),
+    metavar="KIND",
+    help=f"Simulate companies that all change alike [a few planted changes]: {', '.join(WORLDS)}.",
 )
 @as_of_option
 @json_option("what was found")

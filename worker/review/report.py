@@ -12,12 +12,14 @@ from worker.leads import DAY, from_microseconds
 from worker.review.figures import OVERALL, Totals, as_json, skill, windows_json
 from worker.review.resolved import PENDING, REVIEW, SCORED, TYPES, Resolved
 from worker.review.resolvers import MATURES
+from worker.review.verdict import in_short
 from worker.statistics import BoolArray
 from worker.statistics.calibration import Reliability, reliability
 
 WHAT = (
     "What was said, and what came of it: of what was said at 0.8, eight in ten should\n"
-    "be right. Nothing is judged before its time; skill is over the base rate."
+    "be right. Nothing is judged before its time. Brier: the mean squared error, 0 is\n"
+    "best; skill: the share of it that is saved over always saying the base rate."
 )
 CHECKED = (
     "* The rates these speak of are never seen: checked is whether half of the leads\n"
@@ -112,6 +114,7 @@ class Review:
                 parts[-1] += f"\nFrom {due.astimezone(self.past.as_of.tzinfo):%Y-%m-%d} on there will be something."
         if figures["windows"]:
             parts.append(self.windows_table())
+        tables = {TYPES[kind]: table for kind, table in self._tables().items() if kind != OVERALL}
         lines = [_job_line(kind, each) for kind, each in figures["jobs"].items()]
         parts.append("\n".join([JOBS_HEADER, *lines, CHECKED]))
         rows = self._one_by_one()
@@ -119,8 +122,10 @@ class Review:
             mine = [self._claim_line(row) for row in rows if self.past.claims[row].client_id == client_id]
             parts.append("\n".join([f"{client_id}:", CLAIMS_HEADER, *mine]))
         if not self.client_ids:
-            parts += [f"{TYPES[kind]}:\n{table}" for kind, table in self._tables().items() if kind != OVERALL]
+            parts += [f"{kind}:\n{table}" for kind, table in tables.items()]
         parts.append(_learned(self.model))
+        if tables:
+            parts.append(in_short(tables))
         return "\n\n".join(parts)
 
     def windows_table(self) -> str:
