@@ -15,12 +15,13 @@ from worker.backfill import JobTally
 from worker.demo_data import FileReport
 from worker.review.report import Review
 from worker.summary import JobSummary
-from worker.terminal import screen
+from worker.terminal import WIDTH, screen
 
 BAD_ROWS_SHOWN = 20
 NOTHING_PLANTED = "nothing changes"
 ARROWS = {"increasing": "↑", "decreasing": "↓", "stable": "→"}
-COLUMNS = {"client": 21, "score": 8, "urgent": 10, "tone": 16, "next 30 days": 17, "new": 3}  # 80 with the gaps
+HEADINGS = ("client", "score", "urgent", "tone", "next 30 days", "new")
+LEAST_NAME = 12  # columns
 LEGEND = (
     "score: 0 to 100. urgent: the share of leads that are High. ↑ ↓ →: what the true\n"
     "value did since the month before. tone: the one most used. next 30 days: how\n"
@@ -108,26 +109,40 @@ def _print_table(demo: Demo) -> None:
     console = screen()
     title = f"As of {demo.as_of:%Y-%m-%d %H:%M %Z}"
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0, title=title, title_justify="left")
-    for heading, width in COLUMNS.items():
+    top_first = sorted(demo.rows, key=lambda row: row["client_id"] is not None and demo.planted(row) is None)
+    rows = [_cells(row) for row in top_first]
+    columns = list(zip(map(Text, HEADINGS), *rows, strict=True))
+    widths = [max(cell.cell_len for cell in column) for column in columns]
+    widths[0] = min(widths[0], max(LEAST_NAME, WIDTH - sum(widths[1:]) - len(widths) + 1))  # the names give way
+    for heading, width in zip(HEADINGS, widths, strict=True):
         table.add_column(heading, width=width, justify="left" if heading == "client" else "right", no_wrap=True)
-    for row in sorted(demo.rows, key=lambda row: row["client_id"] is not None and demo.planted(row) is None):
-        table.add_row(
-            Text(row["name"] or "all clients", style="" if row["client_id"] else "bold"),
-            _trend_cell(row, "engagement_score"),
-            _trend_cell(row, "urgency_trend"),
-            _tone_cell(row),
-            _prediction_cell(row),
-            Text(str(row["patterns"] or "")),
-        )
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
-    console.print(LEGEND, style="dim")
-    planted = {row["name"]: what for row in demo.rows if (what := demo.planted(row))}
-    if planted:
-        width = max(map(len, planted))
-        console.print("\nWhat was planted in the companies on top; the worker is not told:")
-        for name, what in planted.items():
-            for number, each in enumerate(what.split("; ")):
-                console.print(Text(f"  {'' if number else name:<{width}}  {each}"), soft_wrap=True)
+    console.print(f"\n{LEGEND}", style="dim")
+    _print_planted({row["name"]: what for row in demo.rows if (what := demo.planted(row))})
+
+
+def _print_planted(planted: dict[str, str]) -> None:
+    if not planted:
+        return
+    click.echo("\nWhat was planted in the companies on top; the worker is not told:")
+    width = max(map(len, planted))
+    for name, what in planted.items():
+        for number, each in enumerate(what.split("; ")):
+            click.echo(f"  {'' if number else name:<{width}}  {each}")
+
+
+def _cells(row: dict[str, Any]) -> tuple[Text, ...]:
+    """Give a company's line of the table, under HEADINGS."""
+    return (
+        Text(row["name"] or "all clients", style="" if row["client_id"] else "bold"),
+        _trend_cell(row, "engagement_score"),
+        _trend_cell(row, "urgency_trend"),
+        _tone_cell(row),
+        _prediction_cell(row),
+        Text(str(row["patterns"] or "")),
+    )
 
 
 def _trend_cell(row: dict[str, Any], event_type: str) -> Text:
@@ -158,7 +173,7 @@ def _prediction_cell(row: dict[str, Any]) -> Text:
 
 
 def _sure(text: str, confidence: float, *, bold: bool = False) -> Text:
-    return Text(text, style="bold" if bold else "").append(f" {100 * confidence:3.0f}%", style="dim not bold")
+    return Text(text, style="bold" if bold else "").append(f" {100 * confidence:.0f}%", style="dim not bold")
 
 
 def _print_file_report(report: FileReport) -> None:

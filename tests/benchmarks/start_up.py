@@ -13,14 +13,10 @@ Whole processes, one after the other in each round, on an embedded PostgreSQL, o
 The ratios say what is ours, on a fast machine and a slow one; the seconds say little by themselves.
 """
 
-import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -28,10 +24,8 @@ import click
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "acceptance"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from conftest import migrate_url
+from idle_daemon import database
 from support import PROJECT, clean_environment
-
-from worker.database.embedded import embedded_server
 
 HELP_BAR, IDLE_BAR = 6.0, 1.6
 IDLE = ("-m", "worker.run", "engagement_score", "--if-due", "--as-of", "yesterday")
@@ -66,22 +60,6 @@ def measure(url, rounds):
 def ratios(medians):
     """Give both ratios."""
     return {"help": medians["help"] / medians["pass"], "idle": medians["idle"] / medians["libraries"]}
-
-
-@contextmanager
-def database(here):
-    """Give the address of a migrated database."""
-    if here:
-        yield os.environ["DATABASE_URL"]
-        return
-    folder = Path(tempfile.mkdtemp(prefix="growth-brain-start-", dir="/var/tmp"))
-    folder.chmod(0o755)  # as root the server runs as another user, who has to enter
-    try:
-        with embedded_server(folder / "server") as url:
-            migrate_url(url)
-            yield url
-    finally:
-        shutil.rmtree(folder)
 
 
 @click.command()

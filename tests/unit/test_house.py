@@ -86,5 +86,5 @@ def test_help_imports_no_command():
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert all(name in found.stdout for name in COMMANDS if name != JOBS_COMMAND)
     modules = ast.literal_eval(found.stderr)
-    assert [name for name in modules if name.startswith("worker.commands.")] == []
-    assert not {"numpy", "psycopg", "structlog", "rich", "worker.settings"} & set(modules)
+    assert [name for name in modules if name.startswith("worker.commands.")] == ["worker.commands.overview"]
+    assert not {"click", "numpy", "psycopg", "structlog", "rich", "worker.settings"} & set(modules)
