@@ -44,3 +44,14 @@ def screen(**how: Any) -> "Console":
     if not sys.stdout.isatty() or console.width > WIDTH:
         console.width = WIDTH
     return console
+
+
+def fit(text: str, *, indent: str, first: str | None = None) -> str:
+    """Wrap a line for a terminal, what follows its first piece indented; elsewhere a line stays one, to be searched."""
+    import sys  # noqa: PLC0415 - as above
+    import textwrap  # noqa: PLC0415 - only where something is shown
+
+    start = indent if first is None else first
+    if not sys.stdout.isatty():
+        return f"{start}{text}"
+    return textwrap.fill(text, WIDTH, initial_indent=start, subsequent_indent=indent, break_on_hyphens=False)

@@ -7,6 +7,7 @@ import click
 
 from worker.commands.command import command, jobs_argument, json_option, option
 from worker.commands.options import EARLIEST_YEAR, echo_json, jobs_named, parse_date, read_settings
+from worker.terminal import fit
 
 
 @command(
@@ -63,7 +64,7 @@ def backfill(names: tuple[str, ...], *, first: str, last: str | None, every: str
             period = {"from": days[0].date().isoformat(), "to": days[1].date().isoformat(), "every": every}
             echo_json({"status": outcome, **period, "jobs": jobs})
         elif tallies:
-            click.echo("\n".join(map(str, tallies)))
+            click.echo("\n".join(fit(str(tally), first="", indent=" " * 23) for tally in tallies))
     return 0 if outcome == "done" else 1
 
 

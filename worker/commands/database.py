@@ -1,7 +1,5 @@
 """The database's shape: `migrate` makes what is missing, `check` says what is not as needed."""
 
-import sys
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +8,7 @@ import click
 from worker.commands.command import command, json_option
 from worker.commands.options import echo_json, read_settings
 from worker.errors import DatabaseUnavailableError
-from worker.terminal import WIDTH
+from worker.terminal import fit
 
 if TYPE_CHECKING:
     from worker.database.verdict import Inspection
@@ -82,15 +80,12 @@ def check(as_json: bool) -> int:
 
 def _show(found: Sequence["Inspection"]) -> None:
     """Print each finding with its fix, wrapped at a terminal and a line each elsewhere, and how many are bad."""
-    width = WIDTH if sys.stdout.isatty() else sys.maxsize
     for item in found:
-        head, *more = textwrap.wrap(item.message, width - len(INDENT)) or [""]
         label, style = MARKS[item.status]
-        click.echo(f"{click.style(label.ljust(len(INDENT)), **style)}{head}")
-        for line in more:
-            click.echo(f"{INDENT}{line}")
+        _, _, rest = fit(item.message, indent=INDENT).partition(INDENT)
+        click.echo(f"{click.style(label.ljust(len(INDENT)), **style)}{rest}")
         if item.fix and item.status != "ok":
-            click.echo(textwrap.fill(item.fix, width, initial_indent=f"{INDENT}-> ", subsequent_indent=f"{INDENT}   "))
+            click.echo(fit(item.fix, first=f"{INDENT}-> ", indent=f"{INDENT}   "))
     failures, warnings = (sum(item.status == status for item in found) for status in ("failure", "warning"))
     if failures:
         click.echo("\nThe jobs cannot run here: mend what is marked FAILURE, then run check again.")

@@ -10,6 +10,7 @@ from worker.commands import ALL, JOBS_COMMAND
 from worker.commands.command import WorkerCommand, as_of_option, command, jobs_argument, json_option, option
 from worker.commands.options import client_ids, echo_json, jobs_named, parse_as_of, read_settings
 from worker.settings import Settings
+from worker.terminal import fit
 
 
 class _Jobs(WorkerCommand):
@@ -134,7 +135,7 @@ def _print_summaries(summaries: Sequence[Any], request: Any, *, as_json: bool) -
         echo_json(document, err=request.dry_run)
     elif not request.dry_run:
         for summary in summaries:
-            click.echo(_line(summary))
+            click.echo(fit(_line(summary), first="", indent=" " * 35))
 
 
 def _line(summary: Any) -> str:

@@ -1,6 +1,7 @@
 """What the commands share: reading settings, jobs, days and clients that are given, printing what is found."""
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
@@ -34,9 +35,14 @@ def echo_found(found: Any, *, as_json: bool) -> None:
 
 
 def read_settings(*, quiet: bool = False) -> Settings:
-    """Read the settings and set the logs up; quiet shows only warnings unless the environment asks for more."""
+    """
+    Read the settings and set the logs up.
+
+    quiet : log only warnings unless the environment asks for more; so it is at a terminal, where the command itself
+        tells what it did.
+    """
     settings = Settings.from_environment(os.environ)
-    if quiet and not os.environ.get("WORKER_LOG_LEVEL"):
+    if (quiet or sys.stderr.isatty()) and not os.environ.get("WORKER_LOG_LEVEL"):
         settings = replace(settings, log_level="WARNING")
     from worker.logs import configure_logs, get_logger  # noqa: PLC0415 - `--help` needs no logs
 
