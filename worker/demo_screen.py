@@ -192,7 +192,7 @@ def _print_closing(demo: Demo) -> None:
     source = "loaded now" if demo.loaded else "there from before"
     click.echo(
         f"\n{clients} clients, {leads:,} leads ({source}).\n{snapshots:,} snapshots in growth_brain,"
-        f" {demo.inserted:,} new and {demo.changed:,} changed by this run; {demo.seconds:.1f} s in all."
+        f" {demo.inserted:,} new and {demo.changed:,} changed now; {demo.seconds:.1f} s in all."
     )
     for summary in demo.summaries:
         if summary.status != "done":

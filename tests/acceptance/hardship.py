@@ -118,7 +118,15 @@ def left_in(url: str) -> Left:
 # A process with everything imported, from which each command is forked: it saves a second of imports a command.
 FORGE = multiprocessing.get_context("forkserver")
 FORGE.set_forkserver_preload(
-    ["hardship", "worker.run", "worker.commands.jobs", "worker.runner", "worker.registry", "worker.progress"]
+    [
+        "hardship",
+        "worker.run",
+        "worker.commands.group",
+        "worker.commands.jobs",
+        "worker.runner",
+        "worker.registry",
+        "worker.progress",
+    ]
     + [f"worker.jobs.{name}" for name in ("conversion_events", "pattern_detection", "conversion_prediction")]
     + [f"worker.jobs.{name}" for name in ("engagement_score", "urgency_trend", "tone_distribution", "accuracy_review")]
 )

@@ -1,7 +1,11 @@
 """What the command line says of itself: the page of --help, each command's own, colours, completion."""
 
+import os
 import re
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import click
@@ -16,6 +20,7 @@ from worker.run import main
 from worker.stopping import Interrupted, Stop
 from worker.terminal import colour_by_environment
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = [name for name in COMMANDS if name != JOBS_COMMAND]
 
 
@@ -99,6 +104,23 @@ def test_each_option_has_its_environment_twin():
 )
 def test_colours_as_the_environment_wants_them(environ, expected):
     assert colour_by_environment(environ) is expected
+
+
+@pytest.mark.parametrize(("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+@pytest.mark.parametrize("words", [["--help"], ["prune", "--help"]])
+def test_colours_at_a_terminal(words, environ, coloured):
+    ours, theirs = os.openpty()
+    kept = {"PATH": os.environ["PATH"], "TERM": "xterm", **environ}
+    try:
+        command = [sys.executable, "-m", "worker.run", *words]
+        subprocess.run(command, cwd=ROOT, env=kept, stdout=theirs, stderr=theirs, check=True)
+        os.set_blocking(ours, False)
+        said = os.read(ours, 65_536).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert "Options:" in said
+    assert ("\x1b[" in said) is (coloured and words == ["--help"])
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
