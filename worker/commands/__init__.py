@@ -27,9 +27,9 @@ class Entry(NamedTuple):
 COMMANDS = MappingProxyType(
     {
         JOBS_COMMAND: Entry("jobs", "", "Run jobs once, now or as of a past instant."),
+        "demo": Entry("demo", "Set up", "See it work, on a database server of its own."),
         "migrate": Entry("database", "Set up", "Create what the schema lacks; alter nothing of yours."),
         "check": Entry("database", "Set up", "Say if this database is as needed, and how to mend it."),
-        "demo": Entry("demo", "Set up", "See it work, on a database server of its own."),
         "completion": Entry("completion", "Set up", "Print what makes your shell complete words with Tab."),
         "status": Entry("status", "Look", "Show how every job stands: due, late, last, next."),
         "accuracy": Entry("accuracy", "Look", "Show past predictions beside what came of them."),
