@@ -18,7 +18,7 @@ from worker.commands.overview import EXAMPLES, overview, program
 from worker.progress import describe_rate
 from worker.run import main
 from worker.stopping import Interrupted, Stop
-from worker.terminal import colour_by_environment
+from worker.terminal import colour_by_environment, fit
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [name for name in COMMANDS if name != JOBS_COMMAND]
@@ -186,3 +186,13 @@ def test_without_a_command_nothing_is_promised():
 )
 def test_the_rate_is_a_second_s_or_a_minute_s(speed, expected):
     assert describe_rate(SimpleNamespace(finished_speed=None, speed=speed), "days") == expected
+
+
+def test_a_line_is_wrapped_at_a_terminal_only(monkeypatch):
+    text = "urgency_trend  " + "word " * 30
+    assert fit(text, first="", indent="    ") == text
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True))
+    first, *more = fit(text, first="", indent="    ").splitlines()
+    assert first.startswith("urgency_trend  word")
+    assert more
+    assert all(line.startswith("    word") and len(line) <= 80 for line in more)
