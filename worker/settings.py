@@ -253,15 +253,18 @@ def setting_fields() -> tuple[Field[Any], ...]:
     return fields(Settings)
 
 
-def warn_about_unknown(environ: Mapping[str, str], options: Collection[str] | None = None) -> list[str]:
+def warn_about_unknown(
+    environ: Mapping[str, str], options: Collection[str] | None = None, twins: Collection[str] = ()
+) -> list[str]:
     """
     Say which variables look like settings but are none, with what was probably meant; an empty list is good news.
 
     options are the environment twins of the command line's options. Without them only names that resemble a setting
-    are reported, since any other may be such a twin. Values are never repeated.
+    are reported, since any other may be such a twin. twins are those of the command at hand: a name that resembles one
+    is reported too. Values are never repeated.
     """
     names = [setting.metadata["env"] for setting in setting_fields()]
-    known = {*names, *(options or ())}
+    known = {*names, *(options or ()), *twins}
     warnings = []
     for name in sorted(environ):
         # DATABASE_URL has no prefix of ours, so its misspellings matter only while it is missing itself.

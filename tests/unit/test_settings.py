@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from worker.commands import COMMANDS, load_command
 from worker.errors import ConfigurationError
 from worker.settings import Settings, setting_fields, warn_about_unknown
 
@@ -153,6 +154,21 @@ def test_a_misspelt_setting_is_pointed_out_without_its_value():
 def test_nothing_is_said_of_known_settings_and_options():
     environ = {"WORKER_TIMEZONE": "UTC", "DATABASE_URL": URL, "DATABASE_URI": URL, "WORKER_AS_OF": "x"}
     assert warn_about_unknown(environ, options=["WORKER_AS_OF"]) == []
+
+
+def test_a_misspelt_twin_of_an_option_is_pointed_out():
+    """A run for a day whose variable is misspelt would be a run for today."""
+    assert warn_about_unknown({"WORKER_ASOF": "2025-03-30"}, twins=["WORKER_AS_OF", "WORKER_CLIENT"]) == [
+        "WORKER_ASOF is not a setting; did you mean WORKER_AS_OF?"
+    ]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_twins_of_other_commands_are_not_taken_for_misspelt(name):
+    options = {other: load_command(other).params for other in COMMANDS}
+    twins = {other: [param.envvar for param in params if param.envvar] for other, params in options.items()}
+    everything = {variable: "x" for found in twins.values() for variable in found} | {"WORKER_HOME": "/srv"}
+    assert warn_about_unknown(everything, twins=twins[name]) == []
 
 
 def test_with_the_options_known_every_stranger_is_told():

@@ -47,10 +47,12 @@ def read_settings(*, quiet: bool = False) -> Settings:
     from worker.logs import configure_logs, get_logger  # noqa: PLC0415 - `--help` needs no logs
 
     configure_logs(settings.log_level, log_format=settings.log_format, database_url=settings.database_url)
-    stop = click.get_current_context().find_object(Stop)
+    context = click.get_current_context()
+    stop = context.find_object(Stop)
     if stop is not None:
         stop.grace_seconds = settings.grace_seconds
-    for warning in warn_about_unknown(os.environ):
+    twins = [param.envvar for param in context.command.params if isinstance(param.envvar, str)]
+    for warning in warn_about_unknown(os.environ, twins=twins):
         get_logger().warning("settings.unknown", hint=warning)
     return settings
 
