@@ -75,7 +75,8 @@ def make_snapshot(finding: Finding, as_of: datetime, version: str, language: str
         content["recommended_actions"] = recommended_actions(finding.facts, language)
     if finding.event_type in REPEATS_CONFIDENCE:
         content["confidence"] = confidence
-    text = insight_text(replace(finding, content=content), language)
+    told = finding if len(content) == len(finding.content) else replace(finding, content=content)
+    text = insight_text(told, language)
     created_at = finding.created_at or as_of
     period_key, window = _period(as_of, str(as_of.tzinfo))
     content |= {

@@ -1,8 +1,9 @@
 """The ids of very many leads: 16 bytes each where they are uuids, made into text only when somebody asks."""
 
 import binascii
-import zlib
+import re
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from typing import Any, overload
 from uuid import UUID
 
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from worker.statistics import BoolArray, IntArray
 
-_SCATTER = 0x9E3779B1  # Knuth's multiplicative hash (The Art of Computer Programming 3, 6.4): its top bit is the half
+_SCATTER = np.uint64(0x9E3779B97F4A7C15)  # of multiplicative hashing (Knuth, The Art of Computer Programming 3, 6.4)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class UuidIds(Sequence[str]):
@@ -56,21 +58,33 @@ def text_ids(ids: Sequence[str]) -> NDArray[np.object_]:
 
 
 def half_by_id(ids: Ids) -> BoolArray:
-    """Mark one half of the leads by a hash of the id's text, the same on every machine and however it is stored."""
-    if isinstance(ids, UuidIds):
-        digits = memoryview(binascii.hexlify(ids.raw.tobytes()))
-        sums = (zlib.crc32(digits[i : i + 32]) for i in range(0, len(digits), 32))
-    else:
-        sums = (zlib.crc32(text.replace("-", "").encode("utf-8", "replace")) for text in ids)
-    hashed = np.fromiter(sums, dtype=np.uint32, count=len(ids)).astype(np.uint64)
-    half: BoolArray = (hashed * np.uint64(_SCATTER)) >> np.uint64(31) & np.uint64(1) == 1
+    """Mark one half of the leads by a hash of the id, the same on every machine and however the id is stored."""
+    if not isinstance(ids, UuidIds):
+        ids = UuidIds(np.frombuffer(b"".join(map(_sixteen_bytes, ids)), dtype=np.uint8).reshape(-1, 16))
+    high, low = _words(ids)
+    mixed = (high ^ (low * _SCATTER)) * _SCATTER
+    mixed = (mixed ^ (mixed >> np.uint64(32))) * _SCATTER
+    half: BoolArray = mixed >> np.uint64(63) == 1
     return half
+
+
+def _sixteen_bytes(text: str) -> bytes:
+    """Give the bytes of a uuid, and of any other text as many that stand for it."""
+    if _UUID.fullmatch(text):
+        return bytes.fromhex(text.replace("-", ""))
+    return blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+
+
+def _words(ids: UuidIds) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Give each id as two words, the first of which decides first in the order of the texts."""
+    high, low = np.ascontiguousarray(ids.raw).view(">u8").reshape(-1, 2).astype(np.uint64).T
+    return high, low
 
 
 def order_by_client_and_id(client: IntArray, ids: Ids) -> IntArray:
     """Find the order of client first and then id, the same in whatever order the rows came."""
     if isinstance(ids, UuidIds):
-        high, low = np.ascontiguousarray(ids.raw).view(">u8").astype(np.uint64).T if len(ids) else ([], [])
+        high, low = _words(ids)
         return np.lexsort((low, high, client))
     texts, owners = ids.tolist(), client.tolist()
     return np.array(sorted(range(len(texts)), key=lambda i: (owners[i], texts[i])), dtype=np.int64)
