@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import betainc, betaln
 
 from worker.statistics import FloatArray, IntArray
+from worker.statistics.distinct import distinct_rows
 
 NODES = 24  # levels looked at for up to LEADS_OF_NODES leads; no posterior is off by .008 in total variation
 LEADS_OF_NODES = 75  # those of both windows and those the prior of the level is worth
@@ -43,13 +44,19 @@ def share_change_log_likelihood(
     -------
     Shape (clients, grid), up to a constant per client. A client's row depends on its own counts alone, to the bit.
     """
+    counts = np.stack([k_previous, n_previous - k_previous, k_current, n_current - k_current], axis=1, dtype=np.float64)
+    first, which = distinct_rows(counts)
+    return _of_counts(counts[first], grid, level_prior)[which]
+
+
+def _of_counts(counts: FloatArray, grid: FloatArray, level_prior: tuple[float, float]) -> FloatArray:
+    """Do so for counts of those with and without, previous and current, shape (clients, 4)."""
     a, b = level_prior
-    total = np.asarray(n_previous + n_current, dtype=np.float64) + a + b
+    total = counts.sum(axis=1) + a + b
     # twice the nodes for four times the leads: the likelihood narrows with their root
     steps = np.ceil(np.log2(np.maximum(total / LEADS_OF_NODES, 1)) / 2).astype(int)
     if min(a, b) < 0.5:  # a prior without bound at an end, where the nodes must lie closer
         steps = np.maximum(steps, 1)
-    counts = np.stack([k_previous, n_previous - k_previous, k_current, n_current - k_current], axis=1, dtype=np.float64)
     result = np.empty((len(total), len(grid)))
     outside = np.abs(grid) / 2
     # seen from the end where shares are rare: differences of probabilities near 1 would lose all digits

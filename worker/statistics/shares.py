@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv, gammainc, gammaln, ndtri, xlogy
 
 from worker.statistics import FloatArray, IntArray
+from worker.statistics.distinct import distinct_rows
 
 Float32Array = NDArray[np.float32]  # for simulated draws: twice as many in a register, and far exacter than their noise
 
@@ -141,7 +142,8 @@ def estimate_shares(
     answer does not depend on which other clients are analysed beside it. Intervals are those of the Beta
     distribution with the mixture's mean and variance.
     """
-    seen = np.asarray(counts, dtype=np.float64)
+    first, which = distinct_rows(counts)
+    seen = np.asarray(counts, dtype=np.float64)[first]
     mix = prior.mix_of_others(seen)
     weights = prior.concentration_weights(seen, mix)
     estimate, variance = _moments(seen, mix, prior.concentrations, weights)
@@ -152,7 +154,8 @@ def estimate_shares(
     distances, largest = simulate_distances(seen, mix, concentration, estimate, rng)
     within = share_within(distances, distance, _mean_absolute_deviation(a, b).sum(axis=1) / 2)
     low, high = (np.asarray(betaincinv(a, b, p), dtype=np.float64) for p in (tail, 1 - tail))
-    return SharesPosterior(estimate, low, high, within, estimate.argmax(axis=1), largest)
+    leading: IntArray = estimate.argmax(axis=1)
+    return SharesPosterior(estimate[which], low[which], high[which], within[which], leading[which], largest[which])
 
 
 def expected_shares(counts: FloatArray, prior: SharesPrior) -> FloatArray:
@@ -189,7 +192,8 @@ def probability_halves_agree(
     expected : shape (clients, kinds), the shares to be seen.
     agree : shape (clients,), the probability that the other half's raw shares lie within `distance` of `expected`.
     """
-    seen = np.asarray(counts, dtype=np.float64)
+    first, which = distinct_rows(counts, n_other, excess)
+    seen, n_other, excess = np.asarray(counts, dtype=np.float64)[first], n_other[first], excess[first]
     effective = seen / (1 + excess * seen.sum(axis=1))[:, None]
     mix = prior.mix_of_others(effective)  # the pool is made of effective counts too
     weights = prior.concentration_weights(effective, mix)
@@ -198,7 +202,7 @@ def probability_halves_agree(
     expected, _ = _moments(seen, mix, grid, weights)
     concentration = _spread_over_draws(grid, weights, CHECK_DRAWS)
     distances, _ = simulate_distances(seen, mix, concentration, expected, rng, sample=n_other)
-    return expected, share_within(distances, distance)
+    return expected[which], share_within(distances, distance)[which]
 
 
 def simulate_distances(
