@@ -1,17 +1,30 @@
 """
 accuracy_review: what became of past claims, and what is to be learned from that?
 
-Every claim on record whose time has come is decided by later rows (worker/review/resolvers.py), at most one by client,
-job and window, so that none rests on leads that another rests on. What was said is compared with what was right, by
-client and for all: Brier score, skill over the base rate (the share right of the job's other windows, all clients),
-bands of probability with intervals, coverage of intervals, CRPS of counts. Of jobs that speak of rates which nobody
-sees the check beside the claim is scored, never the claim itself.
+Meaning. Every claim on record whose time has come is decided by later rows (worker/review/resolvers.py), at most one by
+client, job and window, so that none rests on leads that another rests on. Of jobs that speak of rates which nobody sees
+the check beside the claim is scored, never the claim itself. Claims are void, and counted as such, where leads were
+imported, erased or edited in bulk since. One row a client, and one for all: for each job how many were decided, wait or
+are void, what was said and what was right.
 
-The claim of each review is about the pool, for a single client's claims are too few to judge by: what is said and what
-is right differ in the long run by less than 0.05 (estimate_gap in worker/statistics/calibration.py). Its check: so
-they do among the claims that are decided in the next 30 days.
+Formula. Mean said and mean right; the Brier score, and its skill over the base rate, the share right of the job's other
+windows, all clients; ten bands of probability with Jeffreys' intervals, the pool's widened by how alike one client's
+claims are; coverage of intervals and the CRPS of counts (worker/review/figures.py). The claim of each review is about
+the pool, for a single client's claims are too few to judge by: what is said and what is right differ in the long run by
+less than 0.05. Its probability is the posterior's, under a normal prior about no difference, with errors clustered by
+client and by window (estimate_gap in worker/statistics/calibration.py).
 
-What is learned is how conversion_prediction is to state its probabilities (worker/review/learning.py).
+What is learned. How conversion_prediction is to state its probabilities (worker/review/learning.py): a logistic map,
+published only where maps of earlier windows improved later ones; and the base rate instead of single probabilities
+where these did worse than it in two windows running.
+
+Check. So near to each other, too, lie said and right among the claims that are decided in the next 30 days.
+
+Source. Brier (1950); Jeffreys' interval: Brown, Cai & DasGupta (2001); recalibration: Cox (1958), Platt (1999).
+
+Limits. Predictions are decided after 30 days, conversions after 90: a new database has little to review (`backfill`
+makes past predictions). Every claim weighs the same, so that a client with many conversions weighs more. Half of a
+client's leads, set aside, cannot tell what moves both halves alike, such as a burst.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,19 +1,31 @@
 """
 conversion_events: which leads became customers, when, after how long, and which of them went back?
 
-Replays lead_actions and reconciles with the leads' columns (worker/lifecycle.py). Writes `conversion` and `reversion`
-snapshots once per episode, dated when they happened; once written they stay. days_to_convert: whole days from first
-contact. touch_points: contacts before the conversion - every submission of the lead, and every note, tag, outcome
-update and contacted action - with the action that converted it left out.
+Meaning. Replays lead_actions and reconciles with the leads' columns (worker/lifecycle.py): a lead converts by a tag
+Converted or Converti, by conversion_outcome true, or by the outcome client_closed. Writes `conversion` and `reversion`
+snapshots once per episode, dated when they happened; once written they stay. Rows that the application itself wrote
+within a day of an event are kept, and nothing is doubled. days_to_convert: whole days from first contact. touch_points:
+contacts before the conversion - every submission of the lead, and every note, tag, outcome update and contacted action
+- with the action that converted it left out.
 
-The claim of a conversion: it stays 90 days; of a reversion: the lead is not a customer again within 90 days. Its
-confidence (worker/statistics/stays.py) rests on how long earlier events of all clients lasted, those still running
-included, and on how far the client's own differ, by what was known when the event's UTC week began.
+Formula. The claim of a conversion: it stays 90 days; of a reversion: the lead is not a customer again within 90 days.
+Its probability is that of surviving the rest of seven bins of age, whose hazards are learned from how long earlier
+events of all clients lasted, those still running included, in the half year before, from a prior of nine in ten worth
+ten events; a client's own level on them is shrunk by a gamma distribution whose shape is learned as well. An event is
+judged by what was known when its UTC week began, so that it reads the same whenever it is looked at.
 
-A conversion that nothing dates is kept with days_to_convert and touch_points null: `between` says from which instant,
-first contact or the reversion before, to which, the last change, it must have happened. A reversion that no action
-tells, only the columns, is not written, since nothing says when it was: its conversion teaches nothing about how long
-conversions last.
+Check. The claim itself, 90 days later.
+
+Source. Piecewise constant hazards with gamma levels: worker/statistics/stays.py. Replay: worker/lifecycle.py.
+
+How it runs. Every five minutes, and only over the clients whose rows changed since the last run
+(worker/watermark.py); the first run of each UTC day reads everything, and only then notices rows that were deleted.
+
+Limits. A conversion that nothing dates is kept with days_to_convert and touch_points null: `between` says from which
+instant, first contact or the reversion before, to which, the last change, it must have happened. A reversion that no
+action tells, only the columns, is not written, since nothing says when it was: its conversion teaches nothing about
+how long conversions last. A share of conversions that are undone which triples overnight is off by .05 until half a
+year has passed. There is no row for all clients together.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,15 +1,34 @@
 """
 conversion_prediction: how many of a client's open leads will become customers in the next 30 days, and which?
 
-Conversion is a hazard that depends on the age since first contact, on what is known of the lead and when it came
-(worker/jobs/conversion_features.py) and on the pace of the calendar's months, with a level per client shrunk to the
-pool (worker/statistics/hazard.py). Open leads are censored, not failures; archived, deleted and lost ones leave by
-competing exits. History counts from the first recorded conversion on: before it, wins were not recorded and their
-absence says nothing. The count's distribution is a Poisson-binomial mixed over DRAWS parameter draws; the claim is that
-the count lies in the range around its rounded mean. Each of the most promising leads has its reasons
-(worker/jobs/conversion_reasons.py) and, where earlier ones are on record, a value (worker/jobs/conversion_value.py).
-Limits: leads are independent given their features; a change of pace is known once some weeks of conversions show it,
-and where the odds of new leads halve or double within a year the expected count is off by some 5%.
+Meaning. The leads spoken of, the cohort, are those open at as_of, of any age. Each has a probability of converting
+within the window, and their sum is the count expected. `new_arrivals`, leads that have yet to come, are forecast apart
+and are no part of the claim. Each of the most promising leads has its reasons, parts of its log hazard that add up
+(worker/jobs/conversion_reasons.py), and, where the application recorded what earlier conversions were worth, a value
+(worker/jobs/conversion_value.py); leads are then ordered by expected value.
+
+Formula. Conversion is a hazard: constant within bins of the age since first contact, its logarithm a sum over the bin,
+the pace of the calendar's months, what is known of the lead and when it came (worker/jobs/conversion_features.py), all
+drawn to zero by as much as the history does not support them; a level per client is shrunk to everyone's by a gamma
+prior. Open leads are censored, not failures; archived, deleted and lost ones leave by competing exits. History counts
+from the first recorded conversion on: before it, wins were not recorded, and their absence says nothing. The count's
+distribution is a Poisson-binomial, mixed over DRAWS draws of the parameters. The claim: the count lies within k of its
+rounded mean m, k = max(1, round(m / 4)). Its probability is that of the mixed distribution, restated by what became of
+earlier claims where accuracy_review found that this helps (worker/review/learning.py).
+
+Which model speaks. Each fit is scored on the 30 days before as_of by a stand-in that had not seen them, and speaks only
+if it does not lose to the one that spoke (worker/registry.py).
+
+Check. The claim itself, 30 days later.
+
+Source. Piecewise exponential model: Friedman (1982); client levels: Clayton (1978); worker/statistics/hazard.py and
+hazard_fit.py. Poisson-binomial by a binomial: Ehm (1991), worker/statistics/counts.py. Recalibration: Cox (1958), Platt
+(1999), worker/statistics/recalibration.py.
+
+Limits. Leads are independent given their features. A change of pace is known once some weeks of conversions show it;
+where the odds of new leads halve or double within a year, the expected count is off by some 5%. A lead that was a
+customer, went back and is open again is forecast as if it had never converted. Where conversions leave no date at all,
+a default delay stands in, and predictions are too sure.
 """
 
 import hashlib

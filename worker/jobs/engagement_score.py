@@ -1,14 +1,30 @@
 """
 engagement_score: how good are a client's leads this month, from 0 to 100, and is that changing?
 
-A lead's score is 100 x (0.4 confidence + 0.3 urgency + 0.3 engaged), urgency High 1, Medium 0.5, Low 0, engaged =
-touched within 7 days of arrival; what is unknown is left out and the weights of the rest are rescaled. The client's
-score is the plain mean over the leads that arrived in the 30 days before as_of. Both windows are scored by the same
-rule, each as it stood at its own end. The claim is the class of the change of the *true* score, dead band 3 points;
-its confidence is the posterior probability of that class, with errors from the spread between leads and a prior of
-changes learned over all clients and the six periods before (worker/statistics/change_prior.py). Leads that come in
-bursts or twice count as fewer (worker/statistics/dependence.py). Limits: likeness that does not show between neighbours
-in time is not seen; a lead's confidence is what the application stored, uncalibrated.
+Meaning. A lead's score is 100 x (0.4 confidence + 0.3 urgency + 0.3 engaged): the lead quality that the application
+stored (0 to 1), its urgency (High 1, Medium 0.5, Low 0), and whether it was touched, by an action other than its first
+insert or by writing again, within 7 days of arrival. What is unknown of a lead is left out and the weights of the rest
+are rescaled; engagement is unknown while a lead is younger than that and untouched, and where a client's actions are
+not on record. The client's score is the plain mean over the leads that arrived in the 30 days before as_of, deleted
+and test ones left out. `parts` splits the change since the 30 days before by what gave it, and sums to it exactly.
+
+Formula. Both windows are scored by the same rule, each as it stood at its own end. A mean of n leads errs by
+s^2 deff / n: s^2 is the variance between the client's leads, drawn to everyone's as if that were known from ten leads
+more; deff is the design effect of leads that resemble their neighbours in time. `score.shrunken` is the mean drawn to
+all clients' level by inverse variances. The claim is the class of the change of the *true* score, within a dead band of
+3 points `stable`; its confidence is the posterior probability of that class: a t likelihood of the observed change on
+a grid of true changes, times a prior of changes learned over all clients, now and in six periods before.
+
+Check. One half of the leads, by a hash of the id, says which class of change the other half shows, and how surely.
+
+Source. Shrinkage: DerSimonian & Laird (1986), worker/statistics/shrinkage.py. Prior of changes: Bayesian model
+averaging (Hoeting et al. 1999), worker/statistics/change_prior.py. Design effect: worker/statistics/dependence.py.
+Likelihood: worker/statistics/change_likelihood.py.
+
+Limits. Likeness of leads that does not show between neighbours in time is not seen. A lead's confidence is what the
+application stored, uncalibrated. The weights are a convention, not an estimate. A wave of leads in the last days of a
+window moves the score a little by itself, since they count without their engagement. A client whose actions are on
+record in one window only has nothing said of its change but what the prior says.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

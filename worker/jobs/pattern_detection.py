@@ -1,20 +1,34 @@
 """
 pattern_detection: what has changed in a client's leads that chance does not explain?
 
-All questions that the leads can answer are asked (worker/jobs/pattern_family.py) and counted. Confidence = (1 - local
-false discovery rate) x P(sign), from two groups, null and real, learned over all clients for every subject; effects
-are shrunk by the same model, so that the winner's curse does not state them too large.
+Meaning. Every question that the leads can answer is asked of the two windows of 30 days before as_of: has the share of
+a value (High urgency, a tone, an intent, a source, French, a second contact within a week, a conversion) or the number
+of leads changed, against the client's own past, or beyond what the other clients saw in the same time
+(worker/jobs/pattern_family.py)? What answers clearly enough is told, as one row that lasts as long as the pattern:
+a pattern on record goes on for as long as it is more likely true than not, and is not news; one that turned, or came
+back after a full window away, is a new row (worker/jobs/pattern_record.py).
 
-Which are told: a pattern on record goes on for as long as it is more likely true than not, and is not news. All other
-questions are fresh, and compete within the run by weighted Benjamini-Hochberg, those about all clients together among
-them. The run's level, at most 0.10, comes out of a budget that is paid out over the days (`level_of_run` in
-worker/statistics/discovery.py, with sources): where nothing changes, the chance of telling a client anything false in
-a year is at most 0.04 in the first year (the first run may spend a year's allowance, and the days after it earn theirs
-on top) and 0.02 in each later one; each discovery earns a tenth of a false one.
-What goes on keeps the confidence that earlier windows gave it, as far as today's do not take it back.
+Formula. Each answer is a z with its standard error (exact tests for small and unequal counts, errors wider by the
+design effect of the subject, volumes overdispersed). Confidence = (1 - local false discovery rate) x P(sign), from two
+groups, null and real, learned over all clients for every subject; what goes on keeps the confidence that earlier
+windows gave it, as far as today's do not take it back. Effects are shrunk by the same model, so that the winner's
+curse does not state them too large.
 
-Where leads come in bursts or twice, errors are wider by the design effect of the subject; volumes are overdispersed.
-Not covered: what moves all leads of a client at once for a while (a campaign) is a change like any other.
+Which are told. All questions that no pattern on record answers are fresh, and compete within the run by weighted
+Benjamini-Hochberg, those about all clients together among them. The run's level, at most 0.10, comes out of a budget
+that is paid out over the days (`level_of_run` in worker/statistics/discovery.py): where nothing changes, the chance of
+telling a client anything false in a year is at most 0.04 in the first year (the first run may spend a year's
+allowance, and the days after it earn theirs on top) and 0.02 in each later one; each discovery earns a tenth of a
+false one.
+
+Check. Whether the half of the leads set aside shows the sign said, foretold from all leads, which selected the pattern.
+
+Source. Benjamini & Hochberg with weights: Genovese, Roeder & Wasserman (2006), Ignatiadis et al. (2016). Local false
+discovery rate: Efron (2010), Stephens (2017). Which questions are worth asking: Tarone (1990). Budget over time: alpha
+investing, Foster & Stine (2008). worker/statistics/discovery.py and comparison.py.
+
+Limits. What moves all leads of a client at once for a while (a campaign) is a change like any other. No cause is named.
+Changes that take longer than two windows to show are not seen, nor is one that both windows share.
 """
 
 import zlib

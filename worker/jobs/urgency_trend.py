@@ -1,12 +1,29 @@
 """
 urgency_trend: is a client's share of high-urgency leads rising, falling or stable?
 
-Compares the share of High among the leads whose urgency is known, in the 30 days before as_of and in the 30 days
-before those, each as it stood at its window's end. The claim is the class of the change of the *true* share, dead
-band 5 percentage points; its confidence is the posterior probability of that class, under exact binomial likelihoods
-and a prior of changes learned over all clients and the six periods before (worker/statistics/change_prior.py). Leads
-that come in bursts or twice count as fewer (worker/statistics/dependence.py). Limit: likeness that does not show
-between neighbours in time is not seen.
+Meaning. The share of High among the leads whose urgency is known, of those that arrived in the 30 days before as_of
+and of those in the 30 days before that, each window as it stood at its own end; words of both languages are folded to
+High, Medium and Low (worker/vocabulary.py). Beside it the eight weeks before as_of, one point each: what they show is
+for the eye, and no part of the claim.
+
+Formula. The claim is the class of the change of the *true* share, within a dead band of 5 percentage points `stable`;
+its confidence is the posterior probability of that class. The likelihood of a change d is exact: two binomials with
+shares p and p + d, p integrated over a beta distribution of clients' shares. Counts of leads that resemble their
+neighbours in time are divided by a design effect first, so that a burst counts as the few leads that it is worth. The
+prior of d is learned over all clients, now and in six periods before; a client's own part in it is taken out again,
+so that none is its own witness. `change_interval` holds 80% of the same posterior.
+
+Check. One half of the leads, by a hash of the id, says which class of change the other half's raw shares show, and how
+surely: exactly where there are few leads, by the normal law where there are many.
+
+Source. Beta-binomial level: worker/statistics/shrinkage.py. Prior of changes: Bayesian model averaging (Hoeting et al.
+1999), a spike beside a slab (Stephens 2017), worker/statistics/change_prior.py. Likelihood:
+worker/statistics/change_likelihood.py. Design effect: worker/statistics/dependence.py, sums of positive lags (Geyer
+1992).
+
+Limits. Likeness that does not show between neighbours in time is not seen. Leads of unknown urgency are left out as if
+they were like the others. Two months are compared, not a season with the same season of last year. With thirty clients
+and no history it is too modest where nobody changed, and too sure where many changed a little.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
