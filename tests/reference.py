@@ -1,5 +1,5 @@
 """
-The tables of the README that are made from the code: settings, and the keys of every snapshot.
+The tables of the README that are made from the code: commands, settings, and the keys of every snapshot.
 
 `python tests/reference.py` says whether the README has them as they are now, `--write` puts them in. Each stands
 between two comments, `<!-- table: NAME -->` and `<!-- end of NAME -->`.
@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script finds w
 
 from snapshot_schemas import COMMON, SCHEMAS, Schema, reference_of, resolved, step
 
+from worker.commands import COMMANDS, JOBS_COMMAND, load_command
 from worker.review.resolved import TYPES
 from worker.settings import setting_fields
 
@@ -51,6 +52,20 @@ def settings_table() -> str:
     """List the settings as worker/settings.py declares them."""
     rows = [f"| `{f.metadata['env']}` | {f.metadata['meaning']} | {f.metadata['default']} |" for f in setting_fields()]
     return "\n".join(("| variable | meaning | default |", "| --- | --- | --- |", *rows))
+
+
+def commands_table() -> str:
+    """List the commands as `--help` does, with the names of their options."""
+    rows = []
+    for name, entry in COMMANDS.items():
+        flags = [option.opts[-1] for option in load_command(name).params if option.param_type_name == "option"]
+        options = " ".join(f"`{flag}`" for flag in flags if flag != "--help")
+        typed = "JOB... \\| all" if name == JOBS_COMMAND else name
+        rows.append(f"| `python -m worker.run {typed}` | {entry.line} | {options} |")
+    rows.append(
+        "| `python -m worker` | The daemon: yesterday's jobs from 03:00 on, conversion events every 5 minutes. | |"
+    )
+    return "\n".join(("| command | what it does | options |", "| --- | --- | --- |", *rows))
 
 
 def type_name(schema: Schema, root: str) -> str:
@@ -120,7 +135,11 @@ def snapshot_tables() -> str:
     return "\n\n".join(parts)
 
 
-TABLES: dict[str, Callable[[], str]] = {"settings": settings_table, "snapshots": snapshot_tables}
+TABLES: dict[str, Callable[[], str]] = {
+    "commands": commands_table,
+    "settings": settings_table,
+    "snapshots": snapshot_tables,
+}
 
 
 def with_tables(text: str) -> str:

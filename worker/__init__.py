@@ -4,6 +4,8 @@ A scheduled analytics worker: reads leads, says what can honestly be said of the
 The house
 =========
 run.py                the command line                __main__.py, daemon.py   the daemon: a clock, and nothing else
+  commands/           one click command a module, imported when called; request.py what is asked, and whether it is ours
+  terminal.py         when there are colours; progress.py, summary.py what a run shows
   settings.py         what is configured              logs.py, errors.py       what is told, without secrets
   calendar.py         what is due, of (time, schedule, ledger); timetable.py the jobs in order, and when
   errand.py           a tick's work, in a process of its own                   stopping.py   signals
@@ -22,7 +24,7 @@ review/               past claims, what became of them, and what follows; accura
 insights/, locale/    sentences in English and French, and the messages that they are made of
 growth_brain.py       snapshots: made, written in bulk, read back; plain_json.py one spelling of JSON; prune.py old ones
 database/             connections, schema, what this database has; queries.sql, every statement by name
-simulate/             worlds of known truth; demo.py, demo_data.py, leads_file.py show them, or a file of one's own
+simulate/             worlds of known truth; demo.py, demo_data.py, demo_screen.py, leads_file.py show them, or a file
 backfill.py           past days                       backtest.py   past predictions beside what happened
 
 Seven rules
