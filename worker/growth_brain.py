@@ -1,6 +1,7 @@
 """Snapshots: a finding made into a row of growth_brain, the bulk upsert, and reading earlier rows back."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -118,7 +119,7 @@ def write_snapshots(conn: Connection[Any], snapshots: Sequence[Snapshot], *, id_
     """
     if not snapshots:
         return Written()
-    rows = plain_json([snapshot.as_json() for snapshot in snapshots])
+    rows = json.dumps([snapshot.as_json() for snapshot in snapshots], allow_nan=False, ensure_ascii=False)
     event_clients = sorted({s.client_id for s in snapshots if s.event_type in NAMED and s.client_id is not None})
     found = conn.execute(
         query("write_snapshots", id_type=sql.Identifier(id_type)), {"rows": rows, "event_clients": event_clients}

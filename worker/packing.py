@@ -42,15 +42,15 @@ def pack_flags(*columns: sql.Composable) -> sql.Composed:
 
 
 def pack_texts(column: sql.Composable) -> sql.Composed:
-    """Pack a text."""
-    return sql.SQL(r"string_agg(coalesce(convert_to({}, 'UTF8'), '\xff'), '\x00')").format(column)
+    """Pack a text, as the client's encoding has it, which is UTF-8 in every transaction (worker/database/pool.py)."""
+    return sql.SQL(r"string_agg(coalesce(textsend({}), '\xff'), '\x00')").format(column)
 
 
 def pack_histories(column: sql.Composable, type_name: str | None) -> sql.Composable:
     """Pack a history's text, leaving out that of an empty list without making a text of it: nearly all are empty."""
     if type_name is None:
         return UNREAD
-    text = sql.SQL("convert_to({}::text, 'UTF8')").format(column)
+    text = sql.SQL("textsend({}::text)").format(column)
     told = sql.SQL("{} <> '[]'").format(column)
     if type_name in ("jsonb", "text", "varchar"):
         text = sql.SQL("CASE WHEN {} THEN {} END").format(told, text)

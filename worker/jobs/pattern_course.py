@@ -7,7 +7,7 @@ import numpy as np
 from worker.jobs.finding import Json
 from worker.jobs.pattern_questions import Family
 from worker.jobs.pattern_view import SUBJECTS, View
-from worker.jobs.windows import N_WEEKS, level_name, number, week_dates, week_of
+from worker.jobs.windows import N_WEEKS, level_names, number, week_dates, week_of
 from worker.statistics import BoolArray, FloatArray, IntArray
 
 
@@ -60,7 +60,7 @@ class Course:
 
     def points(self, h: int) -> list[dict[str, Json]]:
         """List the weeks, oldest first."""
-        leads, shares, levels = (part[h].tolist() for part in (self._leads, self._share, self._level))
+        leads, shares, names = self._leads[h].tolist(), self._share[h].tolist(), level_names(self._level[h])
         subject = SUBJECTS[int(self._family.subject[h])]
         points: list[dict[str, Json]] = []
         for week, day in enumerate(self._dates):
@@ -68,6 +68,6 @@ class Course:
             if subject != "volume":
                 point["share"] = number(shares[week])
             if subject == "urgency":
-                point["avg_urgency"] = level_name(levels[week])
+                point["avg_urgency"] = names[week]
             points.append(point)
         return points

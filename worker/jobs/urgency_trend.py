@@ -41,8 +41,9 @@ from worker.jobs.windows import (
     TwoWindows,
     every_window_once,
     interval_json,
-    level_name,
+    level_names,
     number,
+    numbers,
     periods,
     ratio,
     serial_correlation,
@@ -277,15 +278,11 @@ def _data_points(leads: Leads, codes: IntArray, as_of: datetime, two: TwoWindows
     mean = ratio((by_level * np.array([1, 2, 3])).sum(axis=2), known)
     share = ratio(by_level[:, :, URGENCY_HIGH], known)
     dates = week_dates(as_of, end)
+    columns = (level_names(mean), numbers(share), leads_in_week.tolist())
     return [
         [
-            {
-                "date": dates[week],
-                "avg_urgency": level_name(mean[c, week]),
-                "high_urgency_pct": number(share[c, week]),
-                "leads": int(leads_in_week[c, week]),
-            }
-            for week in range(len(dates))
+            {"date": date, "avg_urgency": level, "high_urgency_pct": part, "leads": n}
+            for date, level, part, n in zip(dates, *of_client, strict=True)
         ]
-        for c in range(len(leads.clients))
+        for of_client in zip(*columns, strict=True)
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -110,6 +111,14 @@ def number(value: float) -> float | None:
     return None if not np.isfinite(value) else float(value)
 
 
+def numbers(values: FloatArray) -> list[Any]:
+    """Turn an array into lists, NaN into null."""
+    plain = values.astype(object)
+    plain[~np.isfinite(values)] = None
+    result: list[Any] = plain.tolist()
+    return result
+
+
 def ratio(part: IntArray | FloatArray, whole: IntArray | FloatArray) -> FloatArray:
     """Divide, NaN where there is nothing to divide by."""
     return np.where(whole > 0, part / np.maximum(whole, 1e-300), np.nan)
@@ -152,6 +161,8 @@ def top_names(leads: Leads, codes: IntArray, names: Sequence[str], mask: BoolArr
     return result
 
 
-def level_name(mean: float) -> str | None:
-    """Name the urgency level nearest to a mean of High 3, Medium 2, Low 1; halves go up."""
-    return None if not np.isfinite(mean) else {1: "Low", 2: "Medium", 3: "High"}[int(np.floor(mean + 0.5))]
+def level_names(mean: FloatArray) -> list[Any]:
+    """Name the urgency levels nearest to means of High 3, Medium 2, Low 1; halves go up. Lists as the array's."""
+    places = np.where(np.isfinite(mean), np.floor(mean + 0.5), 0).astype(np.int64)
+    names: list[Any] = np.array([None, "Low", "Medium", "High"], dtype=object)[places].tolist()
+    return names
