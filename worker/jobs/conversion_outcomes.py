@@ -9,6 +9,7 @@ import numpy as np
 from worker.leads import DAY, WINDOW_DAYS, Leads, to_microseconds
 from worker.lifecycle import conversion_episodes
 from worker.statistics import BoolArray, FloatArray
+from worker.statistics.probability_scores import area_under_curve, calibration_slope, log_loss
 from worker.vocabulary import OUTCOME_CLIENT_CLOSED, TAG_CONVERTED
 
 LEAST, MOST = 1e-9, 1 - 1e-9  # keep a log loss, and log odds, finite
@@ -74,8 +75,6 @@ def _undated_later(leads: Leads, end: int, until: int) -> BoolArray:
 
 def score(probability: FloatArray, happened: BoolArray) -> Scores:
     """Score probabilities against what happened, aligned arrays."""
-    from sklearn import metrics  # noqa: PLC0415 - a second of import
-
     nan = float("nan")
     if not len(probability):
         return Scores(0.0, nan, nan, nan, nan)
@@ -84,23 +83,10 @@ def score(probability: FloatArray, happened: BoolArray) -> Scores:
     return Scores(
         expected=float(probability.sum()),
         brier=float(np.mean((probability - happened) ** 2)),
-        log_loss=float(metrics.log_loss(happened, p, labels=[False, True])),
-        auc=float(metrics.roc_auc_score(happened, p)) if both else nan,
-        calibration_slope=_slope(np.log(p / (1 - p)), happened) if both else nan,
+        log_loss=log_loss(p, happened),
+        auc=area_under_curve(p, happened) if both else nan,
+        calibration_slope=calibration_slope(p, happened) if both else nan,
     )
-
-
-def _slope(log_odds: FloatArray, happened: BoolArray) -> float:
-    """Fit the logistic regression of what happened on the log odds (Cox 1958); NaN where no finite slope fits best."""
-    spread = float(log_odds.std())
-    yes, no = log_odds[happened], log_odds[~happened]
-    if spread < 1e-9 or yes.min() >= no.max() or yes.max() <= no.min():  # one value for all, or perfectly apart
-        return float("nan")
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - as above
-
-    scaled = (log_odds - log_odds.mean()) / spread  # converges alike wherever the log odds lie
-    fitted = LogisticRegression(C=1e9, tol=1e-8, max_iter=1000).fit(scaled[:, None], happened)
-    return float(fitted.coef_[0, 0]) / spread
 
 
 def generator_at(as_of: datetime) -> np.random.Generator:

@@ -1,4 +1,4 @@
-"""Estimates on plain arrays: numpy, scipy and scikit-learn only; no database, no clock, no hidden randomness."""
+"""Estimates on plain arrays: numpy and scipy only; no database, no clock, no hidden randomness."""
 
 from typing import Any
 
