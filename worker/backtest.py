@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from worker.episodes import conversion_episodes
 from worker.jobs import conversion_prediction as job
 from worker.jobs.conversion_features import choose_vocabulary, find_history_start, lay_out_exposure
 from worker.jobs.conversion_outcomes import generator_at, read_outcomes, score
 from worker.jobs.finding import Json
 from worker.leads import WINDOW_DAYS, Leads, to_microseconds
-from worker.lifecycle import conversion_episodes
 from worker.statistics import BoolArray, FloatArray
 from worker.statistics.hazard import CONVERTED, Exposure, forecast
 from worker.statistics.hazard_fit import fit_hazard

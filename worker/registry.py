@@ -34,7 +34,8 @@ from worker.review.claims import PastClaim
 
 SCORED_BY = ("brier", "log_loss")  # lower is better
 SAME_DAY = timedelta(days=1)  # a model that old when the window begins stands for one fitted at that instant
-CODE = ("jobs", "statistics", "leads.py", "lifecycle.py", "reading.py", "vocabulary.py")  # what a fit depends on
+# what a fit depends on
+CODE = ("jobs", "statistics", "episodes.py", "leads.py", "lifecycle.py", "reading.py", "vocabulary.py")
 
 
 class ScoredJob(Protocol):

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lead_rows import AS_OF, CLIENT_IDS, action, arranged, days_before, history, lead
 
+from worker.episodes import Episode, conversion_episodes, event_key, spells
 from worker.leads import DAY, from_microseconds, to_microseconds
-from worker.lifecycle import conversion_episodes, event_key, observe, resolve_stays, spells
+from worker.lifecycle import observe, resolve_stays
+from worker.vocabulary import ACTION_OUTCOME_UPDATE, ACTION_TAG, OUTCOME_NAMES, TAG_NAMES
 
 END = to_microseconds(AS_OF)
 
@@ -18,7 +20,7 @@ def at(days):
 
 
 def episodes(rows, actions=(), before=END):
-    return conversion_episodes(arranged(rows, actions), before)
+    return list(conversion_episodes(arranged(rows, actions), before))
 
 
 def spans(rows, actions=(), before=END):
@@ -359,3 +361,45 @@ def test_a_lead_in_an_open_episode_is_a_customer(steps, days):
     leads = arranged(one(), actions)
     found = conversion_episodes(leads, at(days))
     assert bool(leads.converted_at(at(days))[0]) == bool(found and found[-1].end is None)
+
+
+def replayed(leads, before):
+    """The slow twin of the replay: action by action, what one has to know is on which tracks the lead is a customer."""
+    a, found, basis = leads.actions, {}, set()
+    for k in range(len(a.lead)):
+        lead, time = int(a.lead[k]), int(a.time[k])
+        by_tag, by_outcome, reverting = (bool(x[k]) for x in (a.winning_by_tag, a.winning_by_outcome, a.reverting))
+        if time >= before or not (by_tag or reverting or a.kind[k] in (ACTION_TAG, ACTION_OUTCOME_UPDATE)):
+            continue
+        if lead not in found:
+            found[lead], basis = [], set()
+        mine, was_customer = found[lead], bool(basis)
+        if by_tag or by_outcome:
+            basis.add("tag" if by_tag else "outcome")
+            if not was_customer:
+                mine.append(Episode(lead, time, mine[-1].end if mine else int(leads.arrival[lead]), time))
+            continue
+        basis -= {"tag", "outcome"} if reverting else {"tag" if a.kind[k] == ACTION_TAG else "outcome"}
+        if a.excused[k] and not mine and leads.arrival[lead] <= time:
+            mine.append(Episode(lead, None, int(leads.arrival[lead]), time))
+        elif not was_customer or basis:
+            continue
+        tag, outcome = int(a.tag[k]), int(a.outcome[k])
+        label = OUTCOME_NAMES[outcome] if outcome else TAG_NAMES[tag] if tag else None
+        mine[-1] = replace(mine[-1], end=time, reason=a.reason[k], reverted_to=label)
+    return [episode for lead in sorted(found) for episode in found[lead]]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), STEPS), min_size=1, max_size=4), st.integers(1, 45))
+@settings(max_examples=200, deadline=None)
+def test_replaying_all_leads_at_once_is_replaying_action_by_action(tracks, days):
+    rows = [lead(name, days_before(35)) for name in "abc"]
+    actions = [
+        action(name, kind, days_before(when), tag=label, converted=converted, reason=reason, action_id=f"{i}-{k:02d}")
+        for i, (name, steps) in enumerate(tracks)
+        for k, (when, kind, label, converted, reason) in enumerate(steps)
+    ]
+    leads = arranged(rows, actions)
+    # the columns show no customer: what the actions alone tell is all there is
+    found = [replace(e, lapsed=False, touch_points=None) for e in conversion_episodes(leads, at(days))]
+    assert found == replayed(leads, at(days))

@@ -29,13 +29,16 @@ year has passed. There is no row for all clients together.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 
+from worker.episodes import FINAL_TAG, Episodes, Spells, conversion_episodes, event_key, spells, touch_points
 from worker.jobs.finding import Check, Claim, Finding, Json
 from worker.leads import DAY, DELETED, UNDATED, Leads, from_microseconds, to_microseconds
-from worker.lifecycle import STAYS_DAYS, Episode, Spell, conversion_episodes, event_key, spells
+from worker.lifecycle import STAYS_DAYS
 from worker.statistics import FloatArray, IntArray
 from worker.statistics.stays import Experience, Passages, find_passages, learn_experience, probability_stays
 from worker.vocabulary import URGENCY_NAMES, URGENCY_UNKNOWN
@@ -47,6 +50,9 @@ LOOK_BACK_DAYS: int | None = None
 PAST_EVENT_TYPES = ("conversion", "reversion")
 INCREMENTAL = True  # an event depends on its own client's rows alone, and on what was known when it happened
 
+STAYS = timedelta(days=STAYS_DAYS)
+CONVERSION_STAYS = f"The lead is still a customer {STAYS_DAYS} days after the conversion."
+REVERSION_STAYS = f"The lead has not become a customer again {STAYS_DAYS} days after the reversion."
 SAME_EVENT = timedelta(days=1)  # the application's own row of an event lies this close to it
 WEEK = 7 * DAY
 WEEK_ZERO = to_microseconds(datetime(1970, 1, 5, tzinfo=UTC))  # a Monday
@@ -79,13 +85,10 @@ def _weeks(instants: IntArray) -> IntArray:
     return (instants - WEEK_ZERO) // WEEK
 
 
-def _passages(leads: Leads, found: Sequence[Spell], event_type: str) -> Passages:
+def _passages(leads: Leads, found: Spells, event_type: str) -> Passages:
     """Lay out how long the dated events of a type lasted, those left out that are over since nobody knows when."""
-    dated = [s for s in found if s.event_type == event_type and s.start is not None and not s.lapsed]
-    lead = np.array([spell.episode.lead for spell in dated], dtype=np.int64)
-    start = np.array([spell.start for spell in dated], dtype=np.int64)
-    end = np.array([UNDATED if spell.end is None else spell.end for spell in dated], dtype=np.int64)
-    return find_passages(leads.client[lead], start, end, WEEK_ZERO, DAY)
+    dated = (found.reversion == (event_type == "reversion")) & (found.start != UNDATED) & ~found.lapsed
+    return find_passages(leads.client[found.lead[dated]], found.start[dated], found.end[dated], WEEK_ZERO, DAY)
 
 
 def _experience(model: Mapping[str, Json], event_type: str) -> Experience:
@@ -105,97 +108,112 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
         return []
     before = to_microseconds(as_of)
     found = spells(conversion_episodes(leads, before))
-    probability = _probabilities(leads, found, model).tolist()
-    deleted = (leads.state_at(before) == DELETED).tolist()
-    urgency = leads.urgency.first_before(before, len(leads), URGENCY_UNKNOWN).astype(np.int64).tolist()
-    findings = []
-    for spell, stays in zip(found, probability, strict=True):
-        lead = spell.episode.lead
-        if deleted[lead]:
-            continue
-        if spell.event_type == "conversion":
-            content = _conversion(leads, spell.episode, urgency[lead])
-            text = f"The lead is still a customer {STAYS_DAYS} days after the conversion."
-        else:
-            content = _reversion(leads, spell.episode)
-            text = f"The lead has not become a customer again {STAYS_DAYS} days after the reversion."
-        findings.append(_finding(leads, spell, content, Claim("stays", stays, text, {"days": STAYS_DAYS}), as_of))
-    return findings
+    probability = _probabilities(leads, found, model)
+    deleted = leads.state_at(before) == DELETED
+    chosen = np.flatnonzero(~deleted[found.lead])
+    urgency = leads.urgency.first_before(before, len(leads), URGENCY_UNKNOWN).astype(np.int64)
+    lead = found.lead[chosen]
+    columns = (
+        found.episode[chosen], found.reversion[chosen], leads.id[lead], leads.client[lead], leads.arrival[lead],
+        urgency[lead], found.start[chosen], found.after[chosen], found.known_by[chosen], found.lapsed[chosen],
+        probability[chosen],
+    )  # fmt: skip
+    row = _Rows(leads.clients.ids, as_of, found.episodes, touch_points(found.episodes).tolist())
+    return [row.finding(_Event(*event)) for event in zip(*(column.tolist() for column in columns), strict=True)]
 
 
-def _probabilities(leads: Leads, found: Sequence[Spell], model: Mapping[str, Json]) -> FloatArray:
+def _probabilities(leads: Leads, found: Spells, model: Mapping[str, Json]) -> FloatArray:
     """Estimate for each event the probability that it stays, by what was known when its week began; shape (events,)."""
     result = np.ones(len(found))
-    owner = leads.client[np.array([spell.episode.lead for spell in found], dtype=np.int64)]
-    week = _weeks(np.array([spell.known_by for spell in found], dtype=np.int64))
+    owner, week = leads.client[found.lead], _weeks(found.known_by)
     for event_type in PAST_EVENT_TYPES:
-        mine = np.flatnonzero([spell.event_type == event_type for spell in found])
+        mine = np.flatnonzero(found.reversion == (event_type == "reversion"))
         passages = _passages(leads, found, event_type)
         result[mine] = probability_stays(_experience(model, event_type), passages, owner[mine], week[mine])
     return result
 
 
-def _conversion(leads: Leads, episode: Episode, urgency: int) -> dict[str, Json]:
-    arrival = int(leads.arrival[episode.lead])
-    days = None
-    if episode.start is not None and arrival != UNDATED:
-        days = max(0, (episode.start - arrival) // DAY)
-    between = None
-    if episode.start is None:
-        ends = (min(episode.after, episode.known_by), episode.known_by)
-        between = dict(zip(("from", "to"), (from_microseconds(end).isoformat() for end in ends), strict=True))
-    return {
-        "lead_id": str(leads.id[episode.lead]),
-        "lead_name": None,
-        "conversion_value": None,  # nothing in this schema records it
-        "days_to_convert": days,
-        "touch_points": episode.touch_points,
-        "initial_urgency": None if urgency < 0 else URGENCY_NAMES[urgency],
-        "final_tag": episode.final_tag,
-        "dated": episode.start is not None,
-        "between": between,
-    }
+class _Event(NamedTuple):
+    """One event as plain numbers; instants in microseconds."""
+
+    episode: int
+    reversion: bool
+    lead_id: str
+    client: int
+    arrival: int
+    urgency: int
+    start: int  # UNDATED where nothing dates it
+    after: int
+    known_by: int
+    lapsed: bool
+    stays: float  # probability
 
 
-def _reversion(leads: Leads, episode: Episode) -> dict[str, Json]:
-    days = None
-    if episode.start is not None and episode.end is not None:
-        days = max(0, (episode.end - episode.start) // DAY)
-    return {
-        "lead_id": str(leads.id[episode.lead]),
-        "lead_name": None,
-        "reason": episode.reason,
-        "reverted_to": episode.reverted_to,
-        "days_as_customer": days,
-    }
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What the findings of one run share."""
 
+    client_ids: tuple[str | None, ...]
+    as_of: datetime
+    episodes: Episodes
+    touch_points: list[int]
 
-def _finding(leads: Leads, spell: Spell, content: dict[str, Json], claim: Claim, as_of: datetime) -> Finding:
-    """
-    Put an event into the shape of a finding.
+    def finding(self, event: _Event) -> Finding:
+        """
+        Put an event into the shape of a finding.
 
-    An undated conversion is dated by when it was first known, which moves with every later contact, so that its key
-    must not: it is named by the last instant at which the lead was surely no customer.
-    """
-    lead = spell.episode.lead
-    instant, key = from_microseconds(spell.known_by), from_microseconds(spell.after)
-    arrival = int(leads.arrival[lead])
-    return Finding(
-        leads.clients.ids[int(leads.client[lead])],
-        spell.event_type,
-        content,
-        claim,
-        Check("outcome", instant + timedelta(days=STAYS_DAYS), claim.probability),
-        n=1,
-        facts={"between": (min(key, instant), instant), "lapsed": spell.lapsed},
-        claim_key=event_key(leads.id[lead], spell.start, spell.after),
-        period_key=key.astimezone(as_of.tzinfo).date().isoformat(),
-        created_at=instant,
-        window={
-            "from": None if arrival == UNDATED else from_microseconds(min(arrival, spell.known_by)).isoformat(),
-            "to": instant.isoformat(),
-        },
-    )
+        An undated conversion is dated by when it was first known, which moves with every later contact, so that its key
+        must not: it is named by the last instant at which the lead was surely no customer.
+        """
+        instant, key = from_microseconds(event.known_by), from_microseconds(event.after)
+        dated = event.start != UNDATED
+        to = instant.isoformat()
+        since = None
+        if event.arrival != UNDATED:
+            since = to if event.arrival >= event.known_by else from_microseconds(event.arrival).isoformat()
+        return Finding(
+            self.client_ids[event.client],
+            "reversion" if event.reversion else "conversion",
+            self._reversion(event) if event.reversion else self._conversion(event, to),
+            Claim("stays", event.stays, REVERSION_STAYS if event.reversion else CONVERSION_STAYS, {"days": STAYS_DAYS}),
+            Check("outcome", instant + STAYS, event.stays),
+            n=1,
+            facts={"between": (min(key, instant), instant), "lapsed": event.lapsed},
+            claim_key=event_key(event.lead_id, event.start if dated else None, event.after),
+            period_key=key.astimezone(self.as_of.tzinfo).date().isoformat(),
+            created_at=instant,
+            window={"from": since, "to": to},
+        )
+
+    def _conversion(self, event: _Event, to: str) -> dict[str, Json]:
+        dated, days = event.start != UNDATED, None
+        if dated and event.arrival != UNDATED:
+            days = max(0, (event.start - event.arrival) // DAY)
+        between = None
+        if not dated:
+            between = {"from": from_microseconds(min(event.after, event.known_by)).isoformat(), "to": to}
+        return {
+            "lead_id": event.lead_id,
+            "lead_name": None,
+            "conversion_value": None,  # nothing in this schema records it
+            "days_to_convert": days,
+            "touch_points": self.touch_points[event.episode] if dated else None,
+            "initial_urgency": None if event.urgency < 0 else URGENCY_NAMES[event.urgency],
+            "final_tag": FINAL_TAG,
+            "dated": dated,
+            "between": between,
+        }
+
+    def _reversion(self, event: _Event) -> dict[str, Json]:
+        reason, reverted_to = self.episodes.ending(event.episode)
+        start = int(self.episodes.start[event.episode])
+        return {
+            "lead_id": event.lead_id,
+            "lead_name": None,
+            "reason": reason,
+            "reverted_to": reverted_to,
+            "days_as_customer": None if start == UNDATED else max(0, (event.start - start) // DAY),
+        }
 
 
 def reconcile(findings: Sequence[Finding], past: Sequence[Mapping[str, Json]], as_of: datetime) -> list[Finding]:

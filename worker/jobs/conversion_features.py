@@ -11,9 +11,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from worker.episodes import Episodes
 from worker.jobs.finding import Json
-from worker.leads import DAY, WINDOW_DAYS, Leads, from_microseconds
-from worker.lifecycle import Episode, observe
+from worker.leads import DAY, UNDATED, WINDOW_DAYS, Leads, from_microseconds
+from worker.lifecycle import observe
 from worker.statistics import FloatArray, IntArray
 from worker.statistics.hazard import Exposure, join_exposures
 from worker.vocabulary import TONE_UNKNOWN, TONES, URGENCY_NAMES, URGENCY_UNKNOWN
@@ -165,7 +166,7 @@ def codes_of(features: list[Feature]) -> IntArray:
 
 
 def lay_out_exposure(
-    leads: Leads, vocabulary: Mapping[str, Json], episodes: list[Episode], *, as_of: int, start: int
+    leads: Leads, vocabulary: Mapping[str, Json], episodes: Episodes, *, as_of: int, start: int
 ) -> Exposure:
     """
     Lay out each lead's time under observation from `start` to as_of, a row for each period of the calendar.
@@ -211,7 +212,7 @@ def month_gaps(start: int, as_of: int) -> FloatArray:
     return np.diff((edges[:-1] + edges[1:]) / 2) / WINDOW_DAYS
 
 
-def find_history_start(episodes: list[Episode], as_of: int) -> int:
+def find_history_start(episodes: Episodes, as_of: int) -> int:
     """Find where history begins: the first recorded conversion, at most HISTORY_DAYS ago; without one, at as_of."""
-    oldest = as_of - HISTORY_DAYS * DAY
-    return max(oldest, min((e.start if e.start is not None else e.known_by for e in episodes), default=as_of))
+    known = np.where(episodes.start != UNDATED, episodes.start, episodes.known_by)
+    return max(as_of - HISTORY_DAYS * DAY, int(known.min(initial=as_of)))

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from worker.leads import DAY, WINDOW_DAYS, Leads, to_microseconds
-from worker.lifecycle import conversion_episodes
+from worker.episodes import conversion_episodes
+from worker.leads import DAY, UNDATED, WINDOW_DAYS, Leads, to_microseconds
 from worker.statistics import BoolArray, FloatArray
 from worker.statistics.probability_scores import area_under_curve, calibration_slope, log_loss
 from worker.vocabulary import OUTCOME_CLIENT_CLOSED, TAG_CONVERTED
@@ -49,11 +49,10 @@ def read_outcomes(leads: Leads, as_of: datetime, until: datetime | None = None) 
     end = start + WINDOW_DAYS * DAY
     arrived = leads.only(leads.arrival < start)
     converted, void = np.zeros(len(arrived), dtype=np.bool_), np.zeros(len(arrived), dtype=np.bool_)
-    for episode in conversion_episodes(arrived, end):
-        if episode.start is None:
-            void[episode.lead] |= episode.known_by >= start
-        elif episode.start >= start:
-            converted[episode.lead] = True
+    found = conversion_episodes(arrived, end)
+    dated = found.start != UNDATED
+    void[found.lead[~dated & (found.known_by >= start)]] = True
+    converted[found.lead[dated & (found.start >= start)]] = True
     if until is not None:
         void |= _undated_later(arrived, end, to_microseconds(until))
     return Outcomes(converted, void & ~converted)
@@ -66,10 +65,9 @@ def _undated_later(leads: Leads, end: int, until: int) -> BoolArray:
     if leads.actions is not None:
         candidates[leads.actions.lead[leads.actions.excused & (leads.actions.time >= end)]] = True
     result = np.zeros(len(leads), dtype=np.bool_)
-    where = np.flatnonzero(candidates)
-    for episode in conversion_episodes(leads.only(candidates), until):
-        if episode.start is None and episode.after < end <= episode.known_by:
-            result[where[episode.lead]] = True
+    found = conversion_episodes(leads.only(candidates), until)
+    perhaps = (found.start == UNDATED) & (found.after < end) & (found.known_by >= end)
+    result[np.flatnonzero(candidates)[found.lead[perhaps]]] = True
     return result
 
 

@@ -40,6 +40,7 @@ from typing import Any
 import numpy as np
 from scipy.special import polygamma
 
+from worker.episodes import Episodes, conversion_episodes
 from worker.jobs.conversion_features import (
     ARRIVAL,
     OF_OLDER,
@@ -58,7 +59,7 @@ from worker.jobs.conversion_value import recorded_values, with_values
 from worker.jobs.finding import Check, Claim, Finding, Json
 from worker.jobs.windows import LEVEL, interval_json, number, top_names
 from worker.leads import DAY, OPEN, WINDOW_DAYS, Leads, from_microseconds, to_microseconds
-from worker.lifecycle import Episode, age_days, conversion_episodes
+from worker.lifecycle import age_days
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.counts import claim_range, count_interval, mixed_cdf
 from worker.statistics.hazard import (
@@ -209,11 +210,12 @@ def predict(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     )
 
 
-def _owner_of(leads: Leads, episodes: list[Episode]) -> list[dict[str, int]]:
+def _owner_of(leads: Leads, episodes: Episodes) -> list[dict[str, int]]:
     result: list[dict[str, int]] = [{} for _ in range(len(leads.clients))]
-    whose = _whose(leads)
-    for episode in episodes:
-        result[leads.client[episode.lead]][str(leads.id[episode.lead])] = int(whose[episode.lead])
+    lead = episodes.lead[episodes.first]
+    columns = (leads.client[lead].tolist(), leads.id[lead].tolist(), _whose(leads)[lead].tolist())
+    for client, lead_id, owner in zip(*columns, strict=True):
+        result[client][lead_id] = owner
     return result
 
 

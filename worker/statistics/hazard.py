@@ -8,7 +8,6 @@ own level multiplies it, shrunk by a gamma prior (Clayton 1978). A fraction that
 dies out.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,10 +79,10 @@ def default_curve() -> tuple[FloatArray, FloatArray]:
     return events, exposure
 
 
-def default_delay_within(days: float) -> float:
-    """Median, in days, of the default curve's delays that are no longer than so many days."""
-    within = -math.expm1(-((days / DEFAULT_SCALE) ** DEFAULT_SHAPE))
-    median: float = DEFAULT_SCALE * (-math.log1p(-within / 2)) ** (1 / DEFAULT_SHAPE)
+def default_delay_within(days: FloatArray) -> FloatArray:
+    """Median, in days, of the default curve's delays that are no longer than so many days; elementwise."""
+    within = -np.expm1(-((days / DEFAULT_SCALE) ** DEFAULT_SHAPE))
+    median: FloatArray = DEFAULT_SCALE * (-np.log1p(-within / 2)) ** (1 / DEFAULT_SHAPE)
     return median
 
 
