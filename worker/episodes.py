@@ -96,7 +96,7 @@ class Episodes:
             return None, None
         tag, outcome = int(actions.tag[action]), int(actions.outcome[action])
         label = OUTCOME_NAMES[outcome] if outcome else TAG_NAMES[tag] if tag else None
-        return actions.reason[action], label
+        return actions.reason(action), label
 
 
 def conversion_episodes(leads: Leads, before: int) -> Episodes:

@@ -12,7 +12,7 @@ from worker.jobs.conversion_features import lead_features
 from worker.jobs.conversion_reasons import Promising, explain, facts_of
 from worker.jobs.conversion_value import read_value, recorded_values
 from worker.leads import to_microseconds
-from worker.statistics.hazard import hazard_at
+from worker.statistics.hazard import forecast, hazard_at
 
 
 def telling_history(n=900, seed=3, n_clients=2):
@@ -58,7 +58,7 @@ def test_the_reasons_and_what_they_leave_add_up(told):
             total = sum(reason["log_hazard"] for reason in listed["reasons"]) + listed["other_log_hazard"]
             assert total == pytest.approx(listed["log_hazard"])
             ahead = hazard_at(hazard, prediction.age[i] + np.arange(30) + 0.5).mean()
-            own = sum(hazard.coefficients[hazard.offset(j) + f.codes[i]] for j, f in enumerate(features))
+            own = sum(hazard.coefficients[hazard.offset(j) + int(f.codes[i])] for j, f in enumerate(features))
             level = prediction.levels.multiplier[cohort.owner[i]]
             assert listed["log_hazard"] == pytest.approx(np.log(ahead * level) + own - average)
 
@@ -83,9 +83,11 @@ def test_the_noise_is_that_of_the_difference_from_the_mean(told):
     leads, model, _, _ = told
     hazard = job._hazard(model)
     prediction = job.predict(leads, model, AS_OF, np.random.default_rng(1))
+    multiplier = prediction.levels.multiplier[prediction.cohort.owner]
+    risk_share = forecast(hazard, prediction.age, prediction.codes, multiplier).risk_share
     everyone = Promising(
-        prediction.age, prediction.codes, prediction.risk_share,
-        prediction.levels.multiplier[prediction.cohort.owner], prediction.levels.noise[prediction.cohort.owner],
+        prediction.age, prediction.codes, risk_share,
+        multiplier, prediction.levels.noise[prediction.cohort.owner],
     )  # fmt: skip
     explained = explain(hazard, prediction.features, everyone)
     names = [feature.name for feature in prediction.features]
@@ -95,7 +97,7 @@ def test_the_noise_is_that_of_the_difference_from_the_mean(told):
         for j in pair:
             block = slice(hazard.offset(j), hazard.offset(j) + hazard.levels[j])
             contrast[block] -= hazard.weights[block]
-            contrast[hazard.offset(j) + prediction.codes[i, j]] += 1
+            contrast[hazard.offset(j) + int(prediction.codes[i, j])] += 1
         effect, noise = contrast @ hazard.coefficients, np.sqrt(contrast @ hazard.covariance @ contrast)
         said = {reason["reason"]: reason["log_hazard"] for reason in explained[i]["reasons"]}
         assert ("urgency" in said) == (abs(effect) > noise)

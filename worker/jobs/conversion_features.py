@@ -5,13 +5,15 @@ A lead's history has a row for each period of the calendar in which it was under
 (touches) is taken as it stood when the row began, so that the past is learned from as a forecast will know it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worker.episodes import Episodes
+from worker.jobs.conversion_touches import Touched, touched_before
 from worker.jobs.finding import Json
 from worker.leads import DAY, UNDATED, WINDOW_DAYS, Leads, from_microseconds
 from worker.lifecycle import observe
@@ -32,13 +34,16 @@ RECENCY_EDGES = (3.0, 10.0, 30.0, 90.0)  # days since the last of them
 CONFIDENCE_EDGES = (0.5, 0.7, 0.9)  # the product's own bands
 
 
+LevelCodes = NDArray[np.uint8]  # no feature has more than 255 levels
+
+
 @dataclass(frozen=True, slots=True)
 class Feature:
     """One known-first attribute of a lead: a level for each lead, level 0 being "not known"."""
 
     name: str
     levels: tuple[str, ...]
-    codes: IntArray
+    codes: LevelCodes
 
 
 def _most_frequent(codes: IntArray, names: tuple[str, ...], limit: int) -> list[str]:
@@ -47,10 +52,10 @@ def _most_frequent(codes: IntArray, names: tuple[str, ...], limit: int) -> list[
     return sorted(names[code] for code in best if counts[code] > 0)
 
 
-def _named_codes(codes: IntArray, names: tuple[str, ...], known: list[str]) -> IntArray:
+def _named_codes(codes: IntArray, names: tuple[str, ...], known: list[str]) -> LevelCodes:
     """Levels of a feature with open vocabulary: 0 not known, 1 another name, 2 + i the i-th known name."""
     place = {name: 2 + i for i, name in enumerate(known)}
-    table = np.array([place.get(name, 1) for name in names] + [0], dtype=np.int64)
+    table = np.array([place.get(name, 1) for name in names] + [0], dtype=np.uint8)
     return table[codes]  # code -1, not known, takes the last entry
 
 
@@ -67,8 +72,8 @@ def choose_vocabulary(leads: Leads, before: int) -> dict[str, Json]:
 def _fixed_features(leads: Leads, vocabulary: Mapping[str, Json], before: int) -> list[Feature]:
     """Code what was known first of each lead, and when it came."""
     n = len(leads)
-    urgency = leads.urgency.first_before(before, n, URGENCY_UNKNOWN).astype(np.int64) + 1
-    tone = leads.tone.first_before(before, n, TONE_UNKNOWN).astype(np.int64) + 1
+    urgency = (leads.urgency.first_before(before, n, URGENCY_UNKNOWN) + 1).astype(np.uint8)
+    tone = (leads.tone.first_before(before, n, TONE_UNKNOWN) + 1).astype(np.uint8)
     confidence = leads.confidence.first_before(before, n, np.nan)
     band = np.where(np.isfinite(confidence), np.searchsorted(CONFIDENCE_EDGES, confidence, side="right") + 1, 0)
     sources, intents = list(vocabulary["source"]), list(vocabulary["intent"])
@@ -78,12 +83,12 @@ def _fixed_features(leads: Leads, vocabulary: Mapping[str, Json], before: int) -
     return [
         Feature("urgency", ("unknown", *URGENCY_NAMES), urgency),
         Feature("tone", ("unknown", *TONES), tone),
-        Feature("confidence", ("unknown", "< 0.50", "0.50-0.69", "0.70-0.89", ">= 0.90"), band.astype(np.int64)),
+        Feature("confidence", ("unknown", "< 0.50", "0.50-0.69", "0.70-0.89", ">= 0.90"), band.astype(np.uint8)),
         Feature("source", ("unknown", "other", *sources), _named_codes(leads.source, leads.source_names, sources)),
         Feature("intent", ("unknown", "other", *intents), _named_codes(intent, leads.intent_names, intents)),
-        Feature("language", ("unknown", "en", "fr"), leads.language + 1),
+        Feature("language", ("unknown", "en", "fr"), (leads.language + 1).astype(np.uint8)),
         Feature("industry", ("unknown", "other", *known), _named_codes(industry, industries, known)),
-        Feature("weekday", WEEKDAYS, (leads.arrival // DAY + 3) % 7),  # 1970 began on a Thursday
+        Feature("weekday", WEEKDAYS, ((leads.arrival // DAY + 3) % 7).astype(np.uint8)),  # 1970 began on a Thursday
     ]
 
 
@@ -96,41 +101,32 @@ def _industries(leads: Leads) -> tuple[IntArray, tuple[str, ...]]:
     return of_owner[leads.owner] if len(leads) else np.zeros(0, dtype=np.int64), names
 
 
-def _changing_features(leads: Leads, fixed: list[Feature], instant: int) -> list[Feature]:
+def _changing_features(
+    fixed: Sequence[Feature], arrival: IntArray, touched: Touched, rows: IntArray, instant: int
+) -> list[Feature]:
     """Give what changes with time: touches, and what urgency and source still say of a lead that is no longer young."""
-    stage = np.searchsorted(STAGE_EDGES, (instant - leads.arrival) / DAY, side="right")
-    return [*_touch_features(leads, instant), *(_aged(f, stage) for f in fixed if f.name in ("urgency", "source"))]
+    stage = np.searchsorted(STAGE_EDGES, (instant - arrival[rows]) / DAY, side="right")
+    aged = (_aged(f, f.codes[rows], stage) for f in fixed if f.name in ("urgency", "source"))
+    return [*_touch_features(touched.count[rows], touched.latest[rows], instant), *aged]
 
 
-def _aged(feature: Feature, stage: IntArray) -> Feature:
+def _aged(feature: Feature, codes: LevelCodes, stage: IntArray) -> Feature:
     """Code how a feature's levels differ among older leads from what they are at first: level 0 are young leads."""
     names = tuple(f"{level}, after {days:.0f} days" for days in STAGE_EDGES for level in feature.levels)
-    codes = np.where(stage > 0, 1 + (stage - 1) * len(feature.levels) + feature.codes, 0)
-    return Feature(feature.name + OF_OLDER, ("young", *names), codes)
+    older = np.where(stage > 0, 1 + (stage - 1) * len(feature.levels) + codes, 0)
+    return Feature(feature.name + OF_OLDER, ("young", *names), older.astype(np.uint8))
 
 
-def _touch_features(leads: Leads, instant: int) -> list[Feature]:
+def _touch_features(count: NDArray[np.int32], latest: IntArray, instant: int) -> list[Feature]:
     """Code how often, and how lately, a lead was dealt with or came back between its first contact and instant."""
-    n = len(leads)
-    count = np.zeros(n, dtype=np.int64)
-    latest = np.full(n, -1, dtype=np.int64)
-    tracks = [(leads.contacts.lead, leads.contacts.time)]
-    if leads.actions is not None:
-        touch = leads.actions.touch
-        tracks.append((leads.actions.lead[touch], leads.actions.time[touch]))
-    for lead, time in tracks:
-        seen = np.flatnonzero((time < instant) & (time > leads.arrival[lead]))
-        count += np.bincount(lead[seen], minlength=n)
-        last = np.full(n, -1, dtype=np.int64)
-        last[lead[seen]] = time[seen]  # of repeated indices, the last one stays
-        latest = np.maximum(latest, last)
     recency = np.searchsorted(RECENCY_EDGES, (instant - latest) / DAY, side="right") + 1
+    often = np.searchsorted(TOUCH_EDGES, count, side="right")
     return [
-        Feature("touches", ("0", "1", "2-3", "4 or more"), np.searchsorted(TOUCH_EDGES, count, side="right")),
+        Feature("touches", ("0", "1", "2-3", "4 or more"), often.astype(np.uint8)),
         Feature(
             "last touch",
             ("none", "< 3 days", "3-9 days", "10-29 days", "30-89 days", ">= 90 days"),
-            np.where(count > 0, recency, 0),
+            np.where(count > 0, recency, 0).astype(np.uint8),
         ),
     ]
 
@@ -141,7 +137,7 @@ def _arrival_feature(leads: Leads, anchor: int) -> Feature:
     dates = [from_microseconds(edge).date().isoformat() for edge in edges]
     names = [f"before {dates[0]}", *(f"{low} to {high}" for low, high in pairwise(dates)), f"since {dates[-1]}"]
     newest_first = len(edges) - np.searchsorted(edges, leads.arrival, side="right")
-    return Feature(ARRIVAL, tuple(names[::-1]), newest_first.astype(np.int64))
+    return Feature(ARRIVAL, tuple(names[::-1]), newest_first.astype(np.uint8))
 
 
 def arrival_gaps() -> FloatArray:
@@ -153,16 +149,17 @@ def arrival_gaps() -> FloatArray:
 def lead_features(leads: Leads, vocabulary: Mapping[str, Json], before: int) -> list[Feature]:
     """Give everything that is known of the leads before an instant; the arrival stands last."""
     fixed = _fixed_features(leads, vocabulary, before)
+    (touched,) = touched_before(leads, [before])
     return [
         *fixed,
-        *_changing_features(leads, fixed, before),
+        *_changing_features(fixed, leads.arrival, touched, np.arange(len(leads)), before),
         _arrival_feature(leads, int(vocabulary["as_of"])),
     ]
 
 
-def codes_of(features: list[Feature]) -> IntArray:
-    """Put the features' codes side by side, shape (leads, features)."""
-    return np.stack([feature.codes for feature in features], axis=1)
+def codes_of(features: Sequence[Feature]) -> LevelCodes:
+    """Put the features' codes side by side, shape (leads, features), each feature's in one stretch of memory."""
+    return np.stack([feature.codes for feature in features]).T
 
 
 def lay_out_exposure(
@@ -176,33 +173,42 @@ def lay_out_exposure(
     Leads that ended before `start` were never seen.
     """
     followed = observe(leads, episodes, as_of)
-    anchor = int(vocabulary["as_of"])
-    dated = np.flatnonzero((leads.arrival < as_of) & (followed.end >= start))
-    arrival, end, outcome = leads.arrival[dated], followed.end[dated], followed.outcome[dated]
-    features = _fixed_features(leads, vocabulary, as_of)
-    fixed = codes_of(features)[dated]
-    came = _arrival_feature(leads, anchor).codes[dated, None]
+    fixed = _fixed_features(leads, vocabulary, as_of)
+    came = _arrival_feature(leads, int(vocabulary["as_of"]))
+    seen = (leads.arrival < as_of) & (followed.end >= start)
+    periods = _periods(int(vocabulary["as_of"]), as_of, start)
     parts = []
+    # the oldest first, as touches add up
+    history = touched_before(leads, [low for _, low, _ in periods[::-1]])
+    for (period, low, high), touched in zip(periods[::-1], history, strict=True):
+        ends = (followed.end >= low) & ((followed.end < high) | (period == 0))
+        rows = np.flatnonzero(seen & (ends | ((followed.end >= high) & (leads.arrival < high))))
+        arrival, end = leads.arrival[rows], followed.end[rows]
+        changing = _changing_features(fixed, leads.arrival, touched, rows, low)
+        features = [*(Feature(f.name, f.levels, f.codes[rows]) for f in fixed), *changing]
+        parts.append(
+            Exposure(
+                entry_age=(np.maximum(arrival, low) - arrival) / DAY,
+                exit_age=np.maximum((np.minimum(end, high) - arrival) / DAY, 0.0),
+                outcome=np.where(ends[rows], followed.outcome[rows], 0).astype(np.uint8),
+                features=codes_of([*features, Feature(came.name, came.levels, came.codes[rows])]),
+                client=leads.owner[rows].astype(np.int32),  # a client's level is its own in the pool too
+                period=np.full(len(rows), period, dtype=np.uint8),
+            )
+        )
+    return join_exposures(parts[::-1])
+
+
+def _periods(anchor: int, as_of: int, start: int) -> list[tuple[int, int, int]]:
+    """List the periods of the calendar from start to as_of, the newest first: number, beginning, end."""
+    result = []
     for period, (newer, older) in enumerate(pairwise(PERIOD_EDGES)):
         low = max(anchor - older * DAY, start) if older < HISTORY_DAYS else start
         high = anchor - newer * DAY if period else as_of
         if period and high <= start:
             break
-        ends = (end >= low) & ((end < high) | (period == 0))
-        rows = np.flatnonzero(ends | ((end >= high) & (arrival < high)))
-        entry = np.maximum(arrival[rows], low)
-        changing = codes_of(_changing_features(leads, features, low))[dated[rows]]
-        parts.append(
-            Exposure(
-                entry_age=(entry - arrival[rows]) / DAY,
-                exit_age=np.maximum((np.minimum(end[rows], high) - arrival[rows]) / DAY, 0.0),
-                outcome=np.where(ends[rows], outcome[rows], 0),
-                features=np.concatenate([fixed[rows], changing, came[rows]], axis=1),
-                client=leads.owner[dated[rows]],  # a client's level is its own in the pool too
-                period=np.full(len(rows), period, dtype=np.int64),
-            )
-        )
-    return join_exposures(parts)
+        result.append((period, low, high))
+    return result
 
 
 def month_gaps(start: int, as_of: int) -> FloatArray:

@@ -33,14 +33,14 @@ a default delay stands in, and predictions are too sure.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from scipy.special import polygamma
 
 from worker.episodes import Episodes, conversion_episodes
+from worker.jobs.conversion_counts import DRAWS, Levels, count_draws, estimate_levels
 from worker.jobs.conversion_features import (
     ARRIVAL,
     OF_OLDER,
@@ -63,12 +63,9 @@ from worker.lifecycle import age_days
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.counts import claim_range, count_interval, mixed_cdf
 from worker.statistics.hazard import (
-    Exposure,
-    Forecast,
+    Codes,
     HazardModel,
-    client_totals,
     draw_deviations,
-    draw_log_shifts,
     expected_share_within,
     forecast,
 )
@@ -85,7 +82,6 @@ LEARNS_FROM_REVIEW = True  # the model says, as "recalibration", how accuracy_re
 
 MODEL_FORMAT = 1  # of the JSON that fit gives: a model of another format cannot be asked
 
-DRAWS = 64
 TOP_LEADS = 10
 STALE_DAYS, YOUNG_DAYS = 90, 7
 
@@ -155,9 +151,8 @@ class Prediction:
     is_open: BoolArray  # which of the leads that had arrived the cohort is
     age: FloatArray  # (cohort,) days since first contact
     features: list[Feature]
-    codes: IntArray  # (cohort, features)
-    risk_share: FloatArray  # (cohort, bins)
-    levels: "Levels"  # of the owners
+    codes: Codes  # (cohort, features)
+    levels: Levels  # of the owners
     probability: FloatArray  # (cohort,) of converting within the window: they add up to the expected count
     mean: FloatArray  # (clients,) expected count
     centre: FloatArray  # (clients,) the mean rounded, and the range claimed around it
@@ -180,11 +175,11 @@ def predict(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     exposure = lay_out_exposure(arrived, model["vocabulary"], episodes, as_of=end, start=int(model["history_from"]))
     is_open = arrived.state_at(end) == OPEN
     deviations = draw_deviations(hazard, DRAWS, rng)
-    levels = _levels(hazard, exposure, arrived, rng)
-    cohort, codes = arrived.only(is_open), codes_of(features)[is_open]
+    levels = estimate_levels(hazard, exposure, arrived, rng)
+    del exposure  # as large as all that comes after it
+    cohort, codes = arrived.only(is_open), codes_of([replace(f, codes=f.codes[is_open]) for f in features])
     age = age_days(cohort, end)
-    outlook = forecast(hazard, age, codes, levels.multiplier[cohort.owner])
-    counts = _count_draws(outlook, cohort, draw_log_shifts(hazard, outlook, codes, deviations), levels)
+    counts = count_draws(hazard, cohort, age, codes=codes, levels=levels, deviations=deviations)
     means, squares = counts.means, counts.squares
     mean = means.mean(axis=1)
     centre, low, high = claim_range(mean)
@@ -195,7 +190,6 @@ def predict(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
         age=age,
         features=features,
         codes=codes,
-        risk_share=outlook.risk_share,
         levels=levels,
         probability=counts.probability,
         mean=mean,
@@ -306,7 +300,7 @@ def _most_promising(hazard: HazardModel, found: Prediction) -> tuple[IntArray, l
     leads = Promising(
         found.age[best],
         found.codes[best],
-        found.risk_share[best],
+        forecast(hazard, found.age[best], found.codes[best], found.levels.multiplier[owner]).risk_share,
         found.levels.multiplier[owner],
         found.levels.noise[owner],
     )
@@ -350,66 +344,6 @@ def _silenced(model: Mapping[str, Json], client_id: str | None) -> str:
     if kept is None or kept["base_rate"] is None or client_id is None:
         return ""
     return "; stated is how often earlier ranges held, since probabilities of single ranges have lately done worse"
-
-
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """Each client's multiplier of everyone's hazard, and draws of it as shares of that; indexed by Leads.owner."""
-
-    multiplier: FloatArray
-    ratio: FloatArray  # (owners, DRAWS)
-    noise: FloatArray  # (owners,) standard deviation of the multiplier's logarithm
-
-
-def _levels(hazard: HazardModel, exposure: Exposure, leads: Leads, rng: np.random.Generator) -> Levels:
-    """
-    Estimate every client's level: gamma posterior, prior of mean 1, with DRAWS draws (Wilson & Hilferty 1931).
-
-    One client's draws use the same normal numbers as any other's, so that they do not depend on who else is there. In
-    the pool, where many levels meet in one count, each has numbers of its own: their errors cancel.
-    """
-    n_owners = len(leads.owner_industry)
-    observed, expected = client_totals(hazard, exposure, n_owners)
-    shape, rate = hazard.client_shape + observed, hazard.client_shape + expected
-    noise = rng.standard_normal((n_owners if leads.clients.ids == (None,) else 1, DRAWS))
-    cube = 1 - 1 / (9 * shape[:, None]) + noise / (3 * np.sqrt(shape[:, None]))
-    drawn = shape[:, None] * np.maximum(cube, 1e-3) ** 3 / rate[:, None]
-    mean = shape / rate
-    return Levels(hazard.client_scale * mean, drawn / mean[:, None], np.sqrt(polygamma(1, shape)))
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What the draws say: each lead's probability, and for each client and draw the sums that make the count."""
-
-    probability: FloatArray  # (leads,), the mean over the draws: they add up to the expected count
-    means: FloatArray  # (clients, DRAWS), sum of the leads' probabilities
-    squares: FloatArray  # (clients, DRAWS), sum of their squares
-
-
-def _count_draws(outlook: Forecast, cohort: Leads, shifts: FloatArray, levels: Levels) -> Counts:
-    """
-    Draw every lead's probability, and sum by client.
-
-    shifts : as draw_log_shifts gives them, shape (leads, DRAWS); they are used up.
-
-    Each lead's draws of its hazard are scaled to mean 1: the fit's estimate on the log scale is that of the mean hazard
-    (a Poisson rate's, under its gamma posterior), and the mean of an exponential of normal draws would lie above it.
-    """
-    n_clients = len(cohort.clients)
-    means, squares = np.zeros((n_clients, DRAWS)), np.zeros((n_clients, DRAWS))
-    hazard_total = -np.log1p(-outlook.probability)
-    factor = np.exp(np.clip(shifts, -5, 5, out=shifts), out=shifts)  # the largest array of all: in its own place
-    for draw in range(DRAWS):
-        factor[:, draw] *= levels.ratio[cohort.owner, draw]
-    hazard_total = hazard_total / factor.mean(axis=1)
-    total = np.zeros(len(cohort))
-    for draw in range(DRAWS):
-        p = -np.expm1(-hazard_total * factor[:, draw])
-        total += p
-        means[:, draw] = np.bincount(cohort.client, weights=p, minlength=n_clients)
-        squares[:, draw] = np.bincount(cohort.client, weights=p * p, minlength=n_clients)
-    return Counts(total / DRAWS, means, squares)
 
 
 def _new_arrivals(

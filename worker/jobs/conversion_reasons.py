@@ -15,8 +15,8 @@ import numpy as np
 from worker.jobs.conversion_features import OF_OLDER, Feature
 from worker.jobs.finding import Json
 from worker.leads import WINDOW_DAYS
-from worker.statistics import BoolArray, FloatArray, IntArray
-from worker.statistics.hazard import N_BINS, HazardModel, hazard_at
+from worker.statistics import BoolArray, FloatArray
+from worker.statistics.hazard import N_BINS, Codes, HazardModel, hazard_at
 from worker.vocabulary import URGENCY_HIGH, URGENCY_NAMES
 
 ROUNDING = 1e-6  # what all leads have alike moves none of them
@@ -28,7 +28,7 @@ class Promising:
     """Leads that are to be explained; arrays of shape (leads,)."""
 
     age: FloatArray  # days
-    codes: IntArray  # (leads, features)
+    codes: Codes  # (leads, features)
     risk_share: FloatArray  # (leads, bins), where in age the coming window's risk lies
     multiplier: FloatArray  # the client's level
     level_noise: FloatArray  # standard deviation of its logarithm
@@ -99,7 +99,9 @@ def _known(hazard: HazardModel, features: Sequence[Feature], leads: Promising) -
     for name in dict.fromkeys(names):
         members = [j for j, other in enumerate(names) if other == name]
         blocks = [slice(hazard.offset(j), hazard.offset(j) + hazard.levels[j]) for j in members]
-        places = np.stack([leads.codes[:, j] + b.start for j, b in zip(members, blocks, strict=True)], axis=1)
+        places = np.stack(
+            [leads.codes[:, j].astype(np.int64) + b.start for j, b in zip(members, blocks, strict=True)], axis=1
+        )
         weights = np.zeros(len(hazard.coefficients))
         for block in blocks:
             weights[block] = hazard.weights[block]

@@ -238,7 +238,7 @@ class _Work:
         """Count conversions of the leads open at an instant; which claims are void, and whose leads are the same."""
         end = to_microseconds(instant)
         arrived = self.leads.only(self.leads.arrival < end)
-        outcomes, is_open = read_outcomes(self.leads, instant, self.as_of), arrived.state_at(end) == OPEN
+        outcomes, is_open = read_outcomes(arrived, instant, self.as_of), arrived.state_at(end) == OPEN
         cohort, converted, doubtful = arrived.only(is_open), outcomes.converted[is_open], outcomes.void[is_open]
         count, void, same = np.zeros(len(rows)), np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.bool_)
         for everyone in (False, True):

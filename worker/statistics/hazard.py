@@ -8,10 +8,12 @@ own level multiplies it, shrunk by a gamma prior (Clayton 1978). A fraction that
 dies out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worker.statistics import BoolArray, FloatArray, IntArray
 
@@ -28,7 +30,11 @@ DEFAULT_CONVERTING = 0.10  # of them convert,
 DEFAULT_SHAPE, DEFAULT_SCALE = 0.7, 20.0  # after a Weibull delay (days); a common order of magnitude in sales funnels
 DEFAULT_EXIT_RATE = 0.001  # other exits a day
 HORIZON_DAYS = 30
+MOST_TOGETHER = 512  # combinations of several features' levels that are looked up as one
 LEAST_DAYS = 0.25  # under observation, for each conversion: stamps are not to be trusted to the second
+
+
+Codes = NDArray[np.integer[Any]]  # levels of features, in integers of any width
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,7 @@ class Exposure:
     entry_age: FloatArray
     exit_age: FloatArray
     outcome: IntArray  # OPEN, CONVERTED or EXITED, at exit_age
-    features: IntArray  # (leads, features), level codes
+    features: Codes  # (leads, features)
     client: IntArray
     period: IntArray  # of the calendar, 0 is the latest: a lead has a row for each in which it was under observation
 
@@ -94,12 +100,11 @@ class AgeSpans:
     Sums over a row's bins are differences of running sums, so that no array of rows by bins is ever made.
     """
 
-    first_bin: IntArray
+    first_bin: NDArray[np.uint8]
     first_days: FloatArray  # from the beginning of first_bin
-    last_bin: IntArray
-    last_days: FloatArray
+    last_bin: NDArray[np.uint8]
+    last_days: FloatArray  # of rows that converted at first sight, some more
     converted: BoolArray
-    extra_days: FloatArray  # in last_bin, of rows that converted at first sight
 
     @classmethod
     def of(cls, exposure: Exposure) -> "AgeSpans":
@@ -109,32 +114,60 @@ class AgeSpans:
         in_last = end - np.maximum(AGE_EDGES[last], exposure.entry_age)
         converted = exposure.outcome == CONVERTED
         extra = np.where(converted, np.maximum(LEAST_DAYS - in_last, 0.0), 0.0)
-        return cls(first, exposure.entry_age - AGE_EDGES[first], last, end - AGE_EDGES[last], converted, extra)
+        return cls(
+            first.astype(np.uint8),
+            exposure.entry_age - AGE_EDGES[first],
+            last.astype(np.uint8),
+            end - AGE_EDGES[last] + extra,
+            converted,
+        )
 
     def integrate(self, hazard: FloatArray) -> FloatArray:
         """Sum each row's hazard over its days; hazard: a day, by bin, shape (bins,)."""
         before = np.concatenate([[0.0], np.cumsum(hazard * np.diff(AGE_EDGES))[:-1]])
-        until = before[self.last_bin] + hazard[self.last_bin] * (self.last_days + self.extra_days)
-        result: FloatArray = until - before[self.first_bin] - hazard[self.first_bin] * self.first_days
+        result: FloatArray = hazard[self.last_bin] * self.last_days
+        result += before[self.last_bin]
+        result -= before[self.first_bin]
+        result -= hazard[self.first_bin] * self.first_days
+        return result
+
+    def ends(self, weights: FloatArray, codes: IntArray | None = None, size: int = 1) -> FloatArray:
+        """
+        Sum the rows' weights, and their weighted days, by the bin and level in which they end, less where they begin.
+
+        codes: each row's level. What days_of makes of such sums is their days; they can be added up before.
+        """
+
+        def add(bins: NDArray[np.uint8], rows: slice | IntArray, days: FloatArray, sign: int) -> None:
+            place = bins[rows].astype(np.int64)
+            if codes is not None:
+                place = place * size + codes[rows]
+            weight = weights[rows]
+            for number, what in enumerate((weight, weight * days[rows])):
+                result[2 * (sign < 0) + number] = np.bincount(place, what, minlength=N_BINS * size)
+
+        result = np.zeros((4, N_BINS * size))
+        add(self.last_bin, slice(None), self.last_days, 1)
+        # rows that begin at the age of nought, half of them, have nothing that could be taken away
+        add(self.first_bin, np.flatnonzero((self.first_bin > 0) | (self.first_days > 0)), self.first_days, -1)
         return result
 
     def days(self, weights: FloatArray, codes: IntArray | None = None, size: int = 1) -> FloatArray:
         """Sum the rows' weighted days by bin and level, shape (bins, size); codes: each row's level."""
-        shape, widths = (N_BINS, size), np.diff(AGE_EDGES)[:, None]
-
-        def until(bins: IntArray, days: FloatArray) -> FloatArray:
-            place = bins if codes is None else bins * size + codes
-            there = np.bincount(place, weights, minlength=N_BINS * size).reshape(shape)
-            partly = np.bincount(place, weights * days, minlength=N_BINS * size).reshape(shape)
-            beyond = np.cumsum(there[::-1], axis=0)[::-1] - there
-            return np.where(beyond != 0, beyond * widths, 0.0) + partly
-
-        result: FloatArray = until(self.last_bin, self.last_days + self.extra_days)
-        return np.maximum(result - until(self.first_bin, self.first_days), 0.0)
+        return days_of(self.ends(weights, codes, size))
 
     def conversions(self) -> FloatArray:
         """Count the conversions by bin."""
         return np.bincount(self.last_bin[self.converted], minlength=N_BINS).astype(np.float64)
+
+
+def days_of(ends: FloatArray) -> FloatArray:
+    """Turn sums of AgeSpans.ends into days by bin and level, shape (bins, size)."""
+    there, partly = ends[::2].reshape(2, N_BINS, -1), ends[1::2].reshape(2, N_BINS, -1)
+    beyond = np.cumsum(there[:, ::-1], axis=1)[:, ::-1] - there
+    until = np.where(beyond != 0, beyond * np.diff(AGE_EDGES)[:, None], 0.0) + partly
+    result: FloatArray = np.maximum(until[0] - until[1], 0.0)
+    return result
 
 
 def bin_of_age(age: FloatArray) -> IntArray:
@@ -149,11 +182,11 @@ def hazard_at(model: HazardModel, age: FloatArray) -> FloatArray:
     return hazard
 
 
-def feature_effect(model: HazardModel, features: IntArray) -> FloatArray:
+def feature_effect(model: HazardModel, features: Codes) -> FloatArray:
     """Sum of each lead's feature coefficients (log hazard), shape (leads,)."""
     effect = np.zeros(len(features))
     for feature in range(len(model.levels)):
-        effect += model.coefficients[model.offset(feature) + features[:, feature]]
+        effect += model.coefficients[model.offset(feature) :][features[:, feature]]
     return effect
 
 
@@ -177,7 +210,7 @@ class Forecast:
 
 
 def forecast(
-    model: HazardModel, age: FloatArray, features: IntArray, multiplier: FloatArray, horizon: int = HORIZON_DAYS
+    model: HazardModel, age: FloatArray, features: Codes, multiplier: FloatArray, horizon: int = HORIZON_DAYS
 ) -> Forecast:
     """
     Probability that each open lead converts in the coming `horizon` days, other exits competing.
@@ -204,7 +237,7 @@ def forecast(
     return Forecast(np.clip(probability, 1e-9, 1 - 1e-9), risk / np.maximum(probability, 1e-300)[:, None])
 
 
-def draw_log_shifts(model: HazardModel, outlook: Forecast, features: IntArray, deviations: FloatArray) -> FloatArray:
+def draw_log_shifts(model: HazardModel, outlook: Forecast, features: Codes, deviations: FloatArray) -> FloatArray:
     """
     How far each parameter draw moves each lead's log hazard, shape (leads, draws).
 
@@ -214,10 +247,32 @@ def draw_log_shifts(model: HazardModel, outlook: Forecast, features: IntArray, d
     shifts = np.repeat(by_coefficient[:1], len(features), axis=0)
     for age_bin in range(N_BINS):  # written out: a matrix product would round differently for other row counts
         here = np.flatnonzero(outlook.risk_share[:, age_bin])
-        shifts[here] += outlook.risk_share[here, age_bin, None] * by_coefficient[1 + age_bin]
-    for feature in range(len(model.levels)):
-        shifts += by_coefficient[model.offset(feature) + features[:, feature]]
+        if len(here):
+            shifts[here] += outlook.risk_share[here, age_bin, None] * by_coefficient[1 + age_bin]
+    for codes, table in _by_several(model, features, by_coefficient):
+        shifts += table[codes]
     return shifts
+
+
+def _by_several(
+    model: HazardModel, features: Codes, by_coefficient: FloatArray
+) -> Iterator[tuple[IntArray, FloatArray]]:
+    """
+    Add up some features' rows of a table of coefficients: one code for several features, and the sums by it.
+
+    Which features share a code is the model's alone, so that no lead's sum is rounded otherwise for other leads' sake.
+    """
+    feature = 0
+    while feature < len(model.levels):
+        codes = features[:, feature].astype(np.int64)
+        table = by_coefficient[model.offset(feature) :][: model.levels[feature]]
+        feature += 1
+        while feature < len(model.levels) and len(table) * model.levels[feature] <= MOST_TOGETHER:
+            own = by_coefficient[model.offset(feature) :][: model.levels[feature]]
+            codes = codes * len(own) + features[:, feature]
+            table = (table[:, None] + own).reshape(-1, table.shape[1])
+            feature += 1
+        yield codes, table
 
 
 def draw_deviations(model: HazardModel, draws: int, rng: np.random.Generator) -> FloatArray:
@@ -254,8 +309,8 @@ def join_exposures(parts: Sequence[Exposure]) -> Exposure:
     return Exposure(*(np.concatenate([getattr(part, name) for part in parts]) for name in Exposure.__slots__))
 
 
-def mask_exposure(exposure: Exposure, keep: BoolArray) -> Exposure:
-    """Only the leads where keep is true."""
+def mask_exposure(exposure: Exposure, keep: BoolArray | slice) -> Exposure:
+    """Only some of the rows."""
     return Exposure(
         exposure.entry_age[keep],
         exposure.exit_age[keep],

@@ -6,7 +6,6 @@ normal equations of levels are sums over rows by pairs of levels, so no design m
 leads take a second, and the same optimum comes out as from scikit-learn's PoissonRegressor (tested against it).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,18 +14,18 @@ import numpy as np
 from scipy.linalg import block_diag
 from scipy.special import gammaln
 
-from worker.statistics import FloatArray, IntArray
+from worker.statistics import FloatArray
 from worker.statistics.hazard import (
     AGE_KNOTS,
     AGE_MIDDLES,
     DEFAULT_EXIT_RATE,
     EXITED,
     N_BINS,
-    AgeSpans,
     Exposure,
     HazardModel,
     default_curve,
 )
+from worker.statistics.hazard_rows import Rows
 
 ROUNDS = 6
 SPREAD_ROUNDS = 6  # of the spreads in one round
@@ -46,69 +45,6 @@ NOTHING = 1e-6  # a variance: what is 0 by definition
 CLIENT_SHAPES = np.exp(np.linspace(np.log(0.5), np.log(200.0), 40))
 DEFAULT_CLIENT_SHAPE, CLIENT_SHAPE_SD = 3.0, 2.0  # clients' levels differ by some 60%; deviation on the log scale
 NO_GAPS: FloatArray = np.zeros(0)
-
-
-@dataclass(frozen=True, slots=True)
-class _Design:
-    """
-    Levels as columns that are never written out: one of each block is 1 in every row.
-
-    Rows alike in every level are one group; `codes` are the groups', `group` is each row's.
-    """
-
-    codes: tuple[IntArray, ...]
-    sizes: tuple[int, ...]
-    group: IntArray
-
-    @classmethod
-    def of_rows(cls, codes: tuple[IntArray, ...], sizes: tuple[int, ...]) -> "_Design":
-        """Group the rows, where one number can tell all their combinations apart."""
-        if not len(codes[0]) or math.prod(sizes) >= 2**62:
-            return cls(codes, sizes, np.arange(len(codes[0])))
-        _, first, group = np.unique(np.ravel_multi_index(codes, sizes), return_index=True, return_inverse=True)
-        return cls(tuple(c[first] for c in codes), sizes, group)
-
-    @property
-    def bounds(self) -> list[slice]:
-        """Say where each block's levels stand among the coefficients."""
-        ends = np.cumsum((0, *self.sizes)).tolist()
-        return [slice(low, high) for low, high in pairwise(ends)]
-
-    @property
-    def width(self) -> int:
-        return sum(self.sizes)
-
-    def effect(self, coefficients: FloatArray) -> FloatArray:
-        """Sum each row's coefficients, shape (rows,)."""
-        of_group = np.zeros(len(self.codes[0]))
-        for codes, block in zip(self.codes, self.bounds, strict=True):
-            of_group += coefficients[block][codes]
-        result: FloatArray = of_group[self.group]
-        return result
-
-    def sums(self, weights: FloatArray) -> FloatArray:
-        """Sum the rows' weights by level, shape (width,)."""
-        weights = self._by_group(weights)
-        return np.concatenate(
-            [np.bincount(c, weights, minlength=size) for c, size in zip(self.codes, self.sizes, strict=True)]
-        )
-
-    def information(self, weights: FloatArray) -> FloatArray:
-        """Sum the rows' weights by pairs of levels: X' diag(weights) X, shape (width, width)."""
-        weights = self._by_group(weights)
-        result = np.zeros((self.width, self.width))
-        bounds = self.bounds
-        for a, block_a in enumerate(bounds):
-            result[block_a, block_a] = np.diag(np.bincount(self.codes[a], weights, minlength=self.sizes[a]))
-            for b in range(a + 1, len(bounds)):
-                pair = self.codes[a] * self.sizes[b] + self.codes[b]
-                table = np.bincount(pair, weights, minlength=self.sizes[a] * self.sizes[b])
-                result[block_a, bounds[b]] = table.reshape(self.sizes[a], self.sizes[b])
-                result[bounds[b], block_a] = result[block_a, bounds[b]].T
-        return result
-
-    def _by_group(self, weights: FloatArray) -> FloatArray:
-        return np.bincount(self.group, weights, minlength=len(self.codes[0])).astype(np.float64)
 
 
 def fit_hazard(
@@ -134,36 +70,33 @@ def fit_hazard(
     """
     levels = tuple(levels)
     n_periods = len(gaps) + 1
-    design = _Design.of_rows(
-        (exposure.period, *np.ascontiguousarray(exposure.features.T)),
-        (n_periods, *levels),
-    )
-    blocks = design.bounds
+    sizes = (n_periods, *levels)
+    rows = Rows.of(exposure, sizes)
+    blocks = [slice(low, high) for low, high in pairwise(np.cumsum((0, *sizes)).tolist())]
+    width = sum(sizes)
     plain = blocks[1:-1] if len(arrival_gaps) else blocks[1:]
     time = _TimePrior.over(gaps, arrival_gaps)
-    client, n_clients = exposure.client, int(exposure.client.max(initial=-1)) + 1
-    spans = AgeSpans.of(exposure)
     default_events, default_days = default_curve()
-    events = spans.conversions() + default_events
-    won = design.sums(spans.converted.astype(float))
-    observed = np.bincount(client[spans.converted], minlength=n_clients).astype(float)
+    events, won, observed = rows.conversions()
+    n_events = int(observed.sum())
+    events += default_events
 
     knots, age_variance = np.zeros(len(AGE_KNOTS)), AGE_STEP_SD**2
-    effects = np.zeros(design.width)
-    own, shape, scale = np.ones(n_clients), DEFAULT_CLIENT_SHAPE, 1.0
+    effects = np.zeros(width)
+    own, shape, scale = np.ones(rows.n_clients), DEFAULT_CLIENT_SHAPE, 1.0
     spreads = np.full(len(plain), FEATURE_SD**2)
-    information = np.zeros((len(knots) + design.width,) * 2)
+    information = np.zeros((len(knots) + width,) * 2)
     aged = len(knots)
     for number in range(ROUNDS):
-        factor = np.exp(design.effect(effects)) * own[client]
-        knots, age_variance = _fit_age(knots, age_variance, events, spans.days(factor)[:, 0] + default_days)
-        log_age = _log_hazard(knots)
+        factors = rows.factors(effects, own)
+        knots, age_variance = _fit_age(knots, age_variance, events, rows.days_by_bin(factors) + default_days)
+        hazard = np.exp(_log_hazard(knots))
         if number in REFRESHED:
-            information = _information(design, spans, log_age, factor)
+            information = _information(rows, hazard, factors)
         # the age curve follows whatever moves here (its own slope is nought by now): it is profiled out
         follows = np.linalg.solve(information[:aged, :aged] + _age_precision(age_variance), information[:aged, aged:])
         bent = information[aged:, aged:] - information[aged:, :aged] @ follows
-        pull = bent @ effects + won - design.sums(spans.integrate(np.exp(log_age)) * factor)
+        pull = bent @ effects + won - rows.sum_by_level(rows.expected(hazard, factors))
         time = time.learn(bent, pull, _spread_precision(plain, spreads))
         best = effects
         for _ in range(SPREAD_ROUNDS):
@@ -174,63 +107,65 @@ def fit_hazard(
         step = best - effects
         step *= min(1.0, LONGEST_STEP / max(float(np.abs(step).max(initial=0.0)), 1e-9))
         effects, knots = effects + step, knots - follows @ step
-        log_age = _log_hazard(knots)
-        # differences of sums: of hardly any time under observation rounding may leave less than nothing
-        expected = np.maximum(spans.integrate(np.exp(log_age)), 0.0) * np.exp(design.effect(effects))
-        of_client = np.bincount(client, expected, minlength=n_clients).astype(np.float64)
+        hazard = np.exp(_log_hazard(knots))
+        of_client = rows.sum_by_client(rows.expected(hazard, rows.factors(effects)))
         shape = _client_shape(observed, of_client)
         own = (shape + observed) / (shape + of_client)
         total = float((own * of_client).sum())
         scale = float(of_client.sum()) / total if total > 0 else 1.0
         own *= scale  # what all share is the age curve's
 
-    information = _information(design, spans, log_age, np.exp(design.effect(effects)) * own[client])
+    information = _information(rows, hazard, rows.factors(effects, own))
     prior = block_diag(_age_precision(age_variance), time.precision(_spread_precision(plain, spreads)))
     inverse = np.linalg.inv(information + prior)
-    kept = np.r_[:aged, aged + n_periods : aged + design.width]  # what a forecast needs: its pace is the coming one
+    kept = np.r_[:aged, aged + n_periods : aged + width]  # what a forecast needs: its pace is the coming one
     expand = block_diag(_age_basis(), np.eye(len(kept) - aged))
     covariance = expand @ inverse[np.ix_(kept, kept)] @ expand.T
     full = np.zeros((1 + len(covariance),) * 2)
     full[0, 0] = time.ahead  # the coming month's pace is the latest one's, a step and a shock on
     full[1:, 1:] = (covariance + covariance.T) / 2
     full += ROUNDING * np.eye(len(full))  # there are fewer knots than bins: of itself it has no inverse
-    length = spans.integrate(np.ones(N_BINS))
-    observed_days = max(float(length.sum()), 1e-9)
-    weight = design.sums(length) / observed_days
+    days = rows.days_by_bin()
+    by_level = rows.sum_by_level(rows.expected(np.ones(N_BINS), rows.ones()))
+    observed_days = max(float(by_level[blocks[0]].sum()), 1e-9)
+    weight = by_level / observed_days
     of_periods = weight[:n_periods]
     past_pace = inverse[aged : aged + n_periods, aged : aged + n_periods]
-    exits = np.bincount(spans.last_bin[exposure.outcome == EXITED], minlength=N_BINS).astype(float)
+    exits = _exits_by_bin(rows, exposure)
     return HazardModel(
         levels=levels,
-        coefficients=np.concatenate([[0.0], log_age, effects[n_periods:]]),
+        coefficients=np.concatenate([[0.0], _log_hazard(knots), effects[n_periods:]]),
         covariance=full,
-        weights=np.concatenate([[1.0], spans.days(np.ones(len(client)))[:, 0] / observed_days, weight[n_periods:]]),
+        weights=np.concatenate([[1.0], days / observed_days, weight[n_periods:]]),
         periods=effects[blocks[0]],
-        exit_hazard=(exits + DEFAULT_EXIT_RATE * default_days)
-        / (spans.days(np.ones(len(client)))[:, 0] + default_days),
+        exit_hazard=(exits + DEFAULT_EXIT_RATE * default_days) / (days + default_days),
         client_shape=shape,
         client_scale=scale,
         pace=-float(of_periods @ effects[blocks[0]]),
         pace_noise=float(np.sqrt(max(float(of_periods @ past_pace @ of_periods), 0.0) + time.ahead)),
-        n_events=int(spans.converted.sum()),
-        n_leads=len(client),
+        n_events=n_events,
+        n_leads=len(exposure.client),
     )
 
 
-def _information(design: _Design, spans: AgeSpans, log_age: FloatArray, factor: FloatArray) -> FloatArray:
-    """Fisher information of the age's knots and the design's levels together."""
-    hazard, basis = np.exp(log_age), _age_basis()
-    aged = basis.shape[1]
+def _information(rows: Rows, hazard: FloatArray, factors: Sequence[FloatArray]) -> FloatArray:
+    """Fisher information of the age's knots and the levels together; hazard: a day, by bin."""
+    basis = _age_basis()
+    aged, width = basis.shape[1], rows.levels.width
     _, default_days = default_curve()
-    by_bin = hazard * (spans.days(factor)[:, 0] + default_days)
-    result = np.zeros((aged + design.width,) * 2)
-    result[:aged, :aged] = (basis.T * by_bin) @ basis
-    for codes, block, size in zip(design.codes, design.bounds, design.sizes, strict=True):
-        by_level = hazard[:, None] * spans.days(factor, codes[design.group], size)
-        result[:aged, aged + block.start : aged + block.stop] = basis.T @ by_level
-    result[aged:, :aged] = result[:aged, aged:].T
-    result[aged:, aged:] = design.information(spans.integrate(hazard) * factor)
+    result = np.zeros((aged + width,) * 2)
+    result[:aged, :aged] = (basis.T * (hazard * (rows.days_by_bin(factors) + default_days))) @ basis
+    result[aged:, :aged] = (rows.days_by_level(factors) * hazard) @ basis
+    result[:aged, aged:] = result[aged:, :aged].T
+    result[aged:, aged:] = rows.information(rows.expected(hazard, factors))
     return result
+
+
+def _exits_by_bin(rows: Rows, exposure: Exposure) -> FloatArray:
+    """Count by age bin those that left without converting."""
+    left = exposure.outcome == EXITED
+    last_bin = np.concatenate([np.zeros(0, np.uint8), *(block.spans.last_bin for block in rows.blocks)])
+    return np.bincount(last_bin[left], minlength=N_BINS).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
