@@ -120,7 +120,8 @@ def app_row(lead_id, days, value, client_id=None):
 
 
 def converted(told, client):
-    return sorted(told[2][client].facts["owner_of"])
+    winners = told[2][client].facts["winners"]
+    return sorted(winners.ids[winners.lead].tolist())
 
 
 def test_values_are_the_clients_own_recorded_ones(told):

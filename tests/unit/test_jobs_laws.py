@@ -45,8 +45,19 @@ def leads_and_models():
 def plain(findings):
     """Write findings to the last bit, as the snapshot does: what JSON cannot hold raises."""
     return [
-        json.dumps(asdict(finding), sort_keys=True, allow_nan=False, default=datetime.isoformat) for finding in findings
+        json.dumps(asdict(told_out(finding)), sort_keys=True, allow_nan=False, default=datetime.isoformat)
+        for finding in findings
     ]
+
+
+def told_out(finding):
+    """Say what a finding's facts would only tell where values are recorded."""
+    facts = dict(finding.facts)
+    if "winners" in facts:
+        ids = facts["winners"].ids[facts["winners"].lead].tolist()
+        facts["winners"] = {lead_id: facts["winners"].owner_of(lead_id) for lead_id in ids}
+        facts["candidates"] = [[c.explained(), c.owner, c.at_best] for c in facts["candidates"]]
+    return replace(finding, facts=facts)
 
 
 def of_client(findings, client_id):

@@ -17,8 +17,8 @@ from worker.jobs.conversion_touches import Touched, touched_before
 from worker.jobs.finding import Json
 from worker.leads import DAY, UNDATED, WINDOW_DAYS, Leads, from_microseconds
 from worker.lifecycle import observe
-from worker.statistics import FloatArray, IntArray
-from worker.statistics.hazard import Exposure, join_exposures
+from worker.statistics import BoolArray, FloatArray, IntArray
+from worker.statistics.hazard import Exposure
 from worker.vocabulary import TONE_UNKNOWN, TONES, URGENCY_NAMES, URGENCY_UNKNOWN
 
 HISTORY_DAYS = 730  # older behaviour is another business
@@ -27,6 +27,7 @@ PERIOD_EDGES = (0, 30, 60, 90, 180, 360, HISTORY_DAYS)  # days before as_of: the
 ARRIVAL_EDGES = (0, 10, 20, 30, 45, 60, 75, 90, 120, 150, 180, 240, 300, 365, 450, 540, 630)  # days before as_of
 STAGE_EDGES = (30.0, 90.0)  # days since first contact
 ARRIVAL = "arrival"  # the feature that says when a lead came
+N_CHANGING = 4  # features that change with time: two of touches, two of older leads
 OF_OLDER = " of an older lead"  # ends the name of a feature that says how another differs among them
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 TOUCH_EDGES = (1, 2, 4)  # touches beyond the first contact
@@ -175,28 +176,41 @@ def lay_out_exposure(
     followed = observe(leads, episodes, as_of)
     fixed = _fixed_features(leads, vocabulary, as_of)
     came = _arrival_feature(leads, int(vocabulary["as_of"]))
-    seen = (leads.arrival < as_of) & (followed.end >= start)
     periods = _periods(int(vocabulary["as_of"]), as_of, start)
-    parts = []
-    # the oldest first, as touches add up
+    seen = (leads.arrival < as_of) & (followed.end >= start)
+    places = [_followed_in(leads.arrival, followed.end, seen, period) for period in periods]
+    ends = np.cumsum([len(rows) for rows in places]).tolist()
+    n_rows, n_features = ends[-1], len(fixed) + N_CHANGING + 1
+    result = Exposure(
+        entry_age=np.empty(n_rows),
+        exit_age=np.empty(n_rows),
+        outcome=np.empty(n_rows, dtype=np.uint8),
+        features=np.empty((n_features, n_rows), dtype=np.uint8).T,
+        client=np.empty(n_rows, dtype=np.int32),
+        period=np.empty(n_rows, dtype=np.uint8),
+    )
+    # the oldest period first, as touches add up
     history = touched_before(leads, [low for _, low, _ in periods[::-1]])
-    for (period, low, high), touched in zip(periods[::-1], history, strict=True):
-        ends = (followed.end >= low) & ((followed.end < high) | (period == 0))
-        rows = np.flatnonzero(seen & (ends | ((followed.end >= high) & (leads.arrival < high))))
+    for (period, low, high), rows, last in zip(periods[::-1], places[::-1], ends[::-1], strict=True):
+        at = slice(last - len(rows), last)
         arrival, end = leads.arrival[rows], followed.end[rows]
-        changing = _changing_features(fixed, leads.arrival, touched, rows, low)
-        features = [*(Feature(f.name, f.levels, f.codes[rows]) for f in fixed), *changing]
-        parts.append(
-            Exposure(
-                entry_age=(np.maximum(arrival, low) - arrival) / DAY,
-                exit_age=np.maximum((np.minimum(end, high) - arrival) / DAY, 0.0),
-                outcome=np.where(ends[rows], followed.outcome[rows], 0).astype(np.uint8),
-                features=codes_of([*features, Feature(came.name, came.levels, came.codes[rows])]),
-                client=leads.owner[rows].astype(np.int32),  # a client's level is its own in the pool too
-                period=np.full(len(rows), period, dtype=np.uint8),
-            )
-        )
-    return join_exposures(parts[::-1])
+        result.entry_age[at] = (np.maximum(arrival, low) - arrival) / DAY
+        result.exit_age[at] = np.maximum((np.minimum(end, high) - arrival) / DAY, 0.0)
+        result.outcome[at] = np.where((end < high) | (period == 0), followed.outcome[rows], 0)
+        result.client[at] = leads.owner[rows]  # a client's level is its own in the pool too
+        result.period[at] = period
+        changing = _changing_features(fixed, leads.arrival, next(history), rows, low)
+        columns = [*(f.codes[rows] for f in fixed), *(f.codes for f in changing), came.codes[rows]]
+        for number, column in enumerate(columns):
+            result.features[at, number] = column
+    return result
+
+
+def _followed_in(arrival: IntArray, end: IntArray, seen: BoolArray, when: tuple[int, int, int]) -> IntArray:
+    """List the leads that were under observation at some time of a period, those that ended just as it began too."""
+    period, low, high = when
+    ended = (end >= low) & ((end < high) | (period == 0))
+    return np.flatnonzero(seen & (ended | ((end >= high) & (arrival < high))))
 
 
 def _periods(anchor: int, as_of: int, start: int) -> list[tuple[int, int, int]]:

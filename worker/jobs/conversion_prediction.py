@@ -32,9 +32,10 @@ a default delay stands in, and predictions are too sure.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,7 @@ from worker.jobs.conversion_reasons import Candidate, Promising, explain, facts_
 from worker.jobs.conversion_value import recorded_values, with_values
 from worker.jobs.finding import Check, Claim, Finding, Json
 from worker.jobs.windows import LEVEL, interval_json, number, top_names
+from worker.lead_ids import Ids
 from worker.leads import DAY, OPEN, WINDOW_DAYS, Leads, from_microseconds, to_microseconds
 from worker.lifecycle import age_days
 from worker.statistics import BoolArray, FloatArray, IntArray
@@ -93,7 +95,8 @@ def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
     episodes = conversion_episodes(arrived, end)
     start = find_history_start(episodes, end)
     vocabulary = choose_vocabulary(arrived, end)
-    features = lead_features(arrived, vocabulary, end)
+    nobody = arrived.only(np.zeros(len(arrived), dtype=np.bool_))
+    features = lead_features(nobody, vocabulary, end)  # their levels are the vocabulary's
     exposure = lay_out_exposure(arrived, vocabulary, episodes, as_of=end, start=start)
     model = fit_hazard(
         exposure,
@@ -162,7 +165,7 @@ class Prediction:
     interval_low: FloatArray  # (clients,) the count's interval at LEVEL
     interval_high: FloatArray
     new_arrivals: list[dict[str, Json]]  # by client
-    owner_of: list[dict[str, int]]  # by client, of its leads that converted before
+    winners: list["Winners"]  # by client
 
 
 def predict(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> Prediction:
@@ -170,14 +173,15 @@ def predict(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     end = to_microseconds(as_of)
     hazard = _hazard(model)
     arrived = leads.only(leads.arrival < end)
-    features = lead_features(arrived, model["vocabulary"], end)
     episodes = conversion_episodes(arrived, end)
     exposure = lay_out_exposure(arrived, model["vocabulary"], episodes, as_of=end, start=int(model["history_from"]))
     is_open = arrived.state_at(end) == OPEN
     deviations = draw_deviations(hazard, DRAWS, rng)
     levels = estimate_levels(hazard, exposure, arrived, rng)
     del exposure  # as large as all that comes after it
-    cohort, codes = arrived.only(is_open), codes_of([replace(f, codes=f.codes[is_open]) for f in features])
+    cohort = arrived.only(is_open)
+    features = lead_features(cohort, model["vocabulary"], end)
+    codes = codes_of(features)
     age = age_days(cohort, end)
     counts = count_draws(hazard, cohort, age, codes=codes, levels=levels, deviations=deviations)
     means, squares = counts.means, counts.squares
@@ -200,17 +204,33 @@ def predict(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
         interval_low=interval_low,
         interval_high=interval_high,
         new_arrivals=_new_arrivals(arrived, hazard, features, end, levels),
-        owner_of=_owner_of(arrived, episodes),
+        winners=_winners(arrived, episodes),
     )
 
 
-def _owner_of(leads: Leads, episodes: Episodes) -> list[dict[str, int]]:
-    result: list[dict[str, int]] = [{} for _ in range(len(leads.clients))]
+@dataclass(slots=True)
+class Winners:
+    """A client's leads that converted before, and whose each was; their ids are only read where values are recorded."""
+
+    ids: Any  # Leads.id
+    lead: IntArray
+    whose: IntArray
+    _read: dict[str, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.lead)
+
+    def owner_of(self, lead_id: str) -> int | None:
+        """Tell whose a lead was; None where it is not among them."""
+        if self._read is None:
+            self._read = dict(zip(self.ids[self.lead].tolist(), self.whose.tolist(), strict=True))
+        return self._read.get(lead_id)
+
+
+def _winners(leads: Leads, episodes: Episodes) -> list[Winners]:
     lead = episodes.lead[episodes.first]
-    columns = (leads.client[lead].tolist(), leads.id[lead].tolist(), _whose(leads)[lead].tolist())
-    for client, lead_id, owner in zip(*columns, strict=True):
-        result[client][lead_id] = owner
-    return result
+    whose, bounds = _whose(leads)[lead], np.searchsorted(leads.client[lead], np.arange(len(leads.clients) + 1))
+    return [Winners(leads.id, lead[low:high], whose[low:high]) for low, high in pairwise(bounds.tolist())]
 
 
 def _whose(leads: Leads) -> IntArray:
@@ -249,13 +269,12 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     as_it_was = [_as_it_was(p, model, i) for p, i in zip(found.claim.tolist(), leads.clients.ids, strict=True)]
     everyone = leads.clients.ids == (None,)
     bounds = np.searchsorted(cohort.client, np.arange(len(leads.clients) + 1))
-    best, listed = _most_promising(hazard, found)
+    best, candidates_of = _most_promising(hazard, found)
     findings = []
     for c in np.flatnonzero(size > 0).tolist():
-        mine = slice(bounds[c], bounds[c + 1])
-        candidates = [listed[k] for k in range(*np.searchsorted(cohort.client[best], (c, c + 1)))]
-        first = sorted(candidates, key=lambda candidate: -candidate.lead["probability"])[:TOP_LEADS]
-        facts[c] |= {"candidates": candidates, "owner_of": found.owner_of[c], **facts_of(first)}
+        mine = np.arange(bounds[c], bounds[c + 1])
+        first = best[c]
+        facts[c] |= {"candidates": candidates_of[c], "winners": found.winners[c], **facts_of(first)}
         content = {
             "predicted_conversions": int(found.centre[c]),
             "prediction_window": "next_30_days",
@@ -263,7 +282,7 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
             "expected_conversions": float(found.mean[c]),
             "interval": interval_json(found.interval_low[c], found.interval_high[c]),
             "cohort": {"size": int(size[c]), "hash": cohort_hash(cohort.id[mine])},
-            "based_on": _based_on(model, None if everyone else len(found.owner_of[c]))
+            "based_on": _based_on(model, None if everyone else len(found.winners[c]))
             + _silenced(model, leads.clients.ids[c]),
             "new_arrivals": found.new_arrivals[c],
         }
@@ -285,9 +304,9 @@ def reconcile(findings: list[Finding], past: Sequence[Mapping[str, Any]], as_of:
     return [with_values(finding, values, TOP_LEADS) for finding in findings] if values else findings
 
 
-def _most_promising(hazard: HazardModel, found: Prediction) -> tuple[IntArray, list[Candidate]]:
+def _most_promising(hazard: HazardModel, found: Prediction) -> tuple[list[list[Candidate]], list[list[Candidate]]]:
     """
-    Explain the TOP_LEADS likeliest leads of every owner; gives their places in the cohort, by client, and what is said.
+    Give by client its TOP_LEADS likeliest leads, explained, and those of every owner, from which values may choose.
 
     Of every owner, for in the pool values may differ between them. Ties stay in the order of the ids.
     """
@@ -296,31 +315,43 @@ def _most_promising(hazard: HazardModel, found: Prediction) -> tuple[IntArray, l
     starts = np.flatnonzero(np.diff(cohort.owner[order], prepend=-1))
     rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
     best = order[rank < TOP_LEADS]
-    owner = cohort.owner[best]
+    owner, probability = cohort.owner[best], found.probability[best]
+    multiplier = found.levels.multiplier[owner]
     leads = Promising(
         found.age[best],
         found.codes[best],
-        forecast(hazard, found.age[best], found.codes[best], found.levels.multiplier[owner]).risk_share,
-        found.levels.multiplier[owner],
+        forecast(hazard, found.age[best], found.codes[best], multiplier).risk_share,
+        multiplier,
         found.levels.noise[owner],
     )
-    whose = _whose(cohort)[best]
-    at_best = worsens(hazard, leads.age)
-    listed = [
+    columns = (cohort.id[best], probability, _whose(cohort)[best], worsens(hazard, leads.age))
+    candidates = [
         Candidate(
             {
-                "lead_id": str(cohort.id[best[k]]),
-                "probability": float(found.probability[best[k]]),
+                "lead_id": lead_id,
+                "probability": p,
                 "estimated_value": None,  # until something recorded says more (reconcile)
                 "expected_value": None,
-                **why,
             },
-            int(whose[k]),
-            bool(at_best[k]),
+            whose,
+            at_best,
+            lambda k=k: explain(hazard, found.features, leads.of(slice(k, k + 1)))[0],  # type: ignore[misc]
         )
-        for k, why in enumerate(explain(hazard, found.features, leads))
+        for k, (lead_id, p, whose, at_best) in enumerate(zip(*(c.tolist() for c in columns), strict=True))
     ]
-    return best, listed
+    client = cohort.client[best]
+    bounds = np.searchsorted(client, np.arange(len(cohort.clients) + 1)).tolist()
+    likeliest = np.lexsort((-probability, client))
+    first = np.concatenate([likeliest[low : min(low + TOP_LEADS, high)] for low, high in pairwise(bounds)])
+    for k, why in zip(first.tolist(), explain(hazard, found.features, leads.of(first)), strict=True):
+        candidates[k].lead.update(why)
+    return (
+        [
+            [candidates[k] for k in likeliest[low : min(low + TOP_LEADS, high)].tolist()]
+            for low, high in pairwise(bounds)
+        ],
+        [candidates[low:high] for low, high in pairwise(bounds)],
+    )
 
 
 def _recalibrated(claims: FloatArray, client_ids: Sequence[str | None], model: Mapping[str, Json]) -> FloatArray:
@@ -413,6 +444,6 @@ def _based_on(model: Mapping[str, Json], own: int | None) -> str:
     return history if days >= WINDOW_DAYS else f"{history}: shorter than the window, so the default curve weighs in"
 
 
-def cohort_hash(ids: Iterable[str]) -> str:
+def cohort_hash(ids: Ids) -> str:
     """Name a set of leads, whatever their order."""
-    return hashlib.sha256("\n".join(sorted(map(str, ids))).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(sorted(ids.tolist())).encode()).hexdigest()[:16]

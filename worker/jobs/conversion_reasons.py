@@ -7,7 +7,7 @@ but with the others.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from worker.jobs.conversion_features import OF_OLDER, Feature
 from worker.jobs.finding import Json
 from worker.leads import WINDOW_DAYS
-from worker.statistics import BoolArray, FloatArray
+from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.hazard import N_BINS, Codes, HazardModel, hazard_at
 from worker.vocabulary import URGENCY_HIGH, URGENCY_NAMES
 
@@ -33,6 +33,10 @@ class Promising:
     multiplier: FloatArray  # the client's level
     level_noise: FloatArray  # standard deviation of its logarithm
 
+    def of(self, places: IntArray | slice) -> "Promising":
+        """Give some of the leads."""
+        return Promising(*(getattr(self, name)[places] for name in Promising.__slots__))
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -41,6 +45,11 @@ class Candidate:
     lead: dict[str, Json]
     owner: int  # tells the owners in the pool apart
     at_best: bool  # its chances fall from now on
+    why: Callable[[], dict[str, Json]]  # explains it, as explain does: for those that are not explained from the start
+
+    def explained(self) -> dict[str, Json]:
+        """Give the lead with its explanation."""
+        return self.lead if "reasons" in self.lead else {**self.lead, **self.why()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from worker.leads import Leads
 from worker.statistics import IntArray
 
 NEVER = -1  # the time of no touch
+NOT_COUNTED = 255
+BLOCK = 2**18  # touches looked at in one go
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,12 @@ def touched_before(leads: Leads, instants: Sequence[int]) -> Iterator[Touched]:
     overwritten by the next.
     """
     n = len(leads)
-    tracks = [_after_arrival(leads, leads.contacts.lead, leads.contacts.time, instants)]
-    if leads.actions is not None:
-        touch = np.flatnonzero(leads.actions.touch)
-        tracks.append(_after_arrival(leads, leads.actions.lead[touch], leads.actions.time[touch], instants))
+    c, a = leads.contacts, leads.actions
+    tracks = [(c.lead, c.time, _first_after(leads, c.lead, c.time, instants))]
+    if a is not None:
+        place = _first_after(leads, a.lead, a.time, instants)
+        place[~a.touch] = NOT_COUNTED
+        tracks.append((a.lead, a.time, place))
     count, latest = np.zeros(n, dtype=np.int32), [np.full(n, NEVER) for _ in tracks]
     for number in range(len(instants)):
         for (lead, time, place), last in zip(tracks, latest, strict=True):
@@ -42,10 +46,12 @@ def touched_before(leads: Leads, instants: Sequence[int]) -> Iterator[Touched]:
         yield Touched(count, np.maximum.reduce(latest))
 
 
-def _after_arrival(
-    leads: Leads, lead: IntArray, time: IntArray, instants: Sequence[int]
-) -> tuple[IntArray, IntArray, NDArray[np.uint8]]:
-    """Keep the touches after their lead's first contact; give their leads, times and the first instant after each."""
-    kept = np.flatnonzero((time < instants[-1]) & (time > leads.arrival[lead]))
-    time = time[kept]
-    return lead[kept], time, np.searchsorted(instants, time, side="right").astype(np.uint8)
+def _first_after(leads: Leads, lead: IntArray, time: IntArray, instants: Sequence[int]) -> NDArray[np.uint8]:
+    """Number the first instant after each touch; NOT_COUNTED where there is none, or with or before first contact."""
+    place = np.empty(len(time), dtype=np.uint8)
+    for low in range(0, len(time), BLOCK):
+        here = slice(low, low + BLOCK)
+        number = np.searchsorted(instants, time[here], side="right")
+        counted = (number < len(instants)) & (time[here] > leads.arrival[lead[here]])
+        place[here] = np.where(counted, number, NOT_COUNTED)
+    return place

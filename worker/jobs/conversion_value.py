@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from worker.jobs.conversion_reasons import Candidate
 from worker.jobs.finding import Finding, Json
 
 A_NUMBER = re.compile(r"\s*[0-9]{1,15}(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?\s*")
@@ -40,28 +41,31 @@ def with_values(finding: Finding, values: Mapping[str, tuple[str | None, float]]
     """
     Order a finding's most promising leads by expected value, those without one after them by probability.
 
-    The finding's facts hold the candidates and whose lead each converted one is (owner_of); a client's
+    The finding's facts hold the candidates and whose lead each converted one is (winners); a client's
     own finding also takes the values of rows that name the client.
     """
-    owner_of = finding.facts["owner_of"]
+    winners = finding.facts["winners"]
     by_owner: dict[int, list[float]] = {}
     for lead_id, (client_id, value) in sorted(values.items()):
         mine = finding.client_id is not None and client_id == finding.client_id
-        owner = owner_of.get(lead_id, finding.facts["candidates"][0].owner if mine else None)
+        owner = winners.owner_of(lead_id)
+        if owner is None and mine:
+            owner = finding.facts["candidates"][0].owner
         if owner is not None:
             by_owner.setdefault(owner, []).append(value)
     if not by_owner:
         return finding
 
-    def valued(owner: int, lead: dict[str, Json]) -> dict[str, Json]:
-        known = by_owner.get(owner)
+    def valued(candidate: Candidate) -> tuple[Candidate, dict[str, Json]]:
+        known = by_owner.get(candidate.owner)
         worth = math.fsum(known) / len(known) if known else None
-        return {
-            **lead,
-            "estimated_value": worth,
-            "expected_value": None if worth is None else lead["probability"] * worth,
-        }
+        expected = None if worth is None else candidate.lead["probability"] * worth
+        return candidate, {"estimated_value": worth, "expected_value": expected}
 
-    listed = [valued(candidate.owner, candidate.lead) for candidate in finding.facts["candidates"]]
-    listed.sort(key=lambda lead: (lead["expected_value"] is None, -(lead["expected_value"] or lead["probability"])))
-    return replace(finding, content={**finding.content, "high_value_leads": listed[:limit]})
+    def rank(listed: tuple[Candidate, dict[str, Json]]) -> tuple[bool, float]:
+        expected = listed[1]["expected_value"]
+        return expected is None, -(expected or listed[0].lead["probability"])
+
+    chosen = sorted(map(valued, finding.facts["candidates"]), key=rank)[:limit]
+    listed = [{**candidate.explained(), **value} for candidate, value in chosen]
+    return replace(finding, content={**finding.content, "high_value_leads": listed})

@@ -8,7 +8,7 @@ own level multiplies it, shrunk by a gamma prior (Clayton 1978). A fraction that
 dies out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,21 +220,26 @@ def forecast(
     at other ages of a bin than those that were followed through it, so that a hazard constant in the bin would be too
     high for them where it falls steeply.
     """
-    own = np.exp(feature_effect(model, features)) * multiplier
+    order = np.argsort(age)  # ages in order are placed in their bins at a fraction of the time
+    age, features = age[order], features[order]
+    own = np.exp(feature_effect(model, features)) * multiplier[order]
     staying = np.ones(len(age))
-    probability = np.zeros(len(age))
     risk = np.zeros((len(age), N_BINS))
-    rows = np.arange(len(age))
+    flat, first = risk.ravel(), np.arange(len(age)) * N_BINS
+    total = np.zeros(len(age))
     for day in range(horizon):
         bins = bin_of_age(age + day + 0.5)
         convert = hazard_at(model, age + day + 0.5) * own
         both = convert + model.exit_hazard[bins]
         leaving = staying * -np.expm1(-both)
         gain = leaving * convert / both
-        probability += gain
+        total += gain
         staying -= leaving
-        risk[rows, bins] += gain
-    return Forecast(np.clip(probability, 1e-9, 1 - 1e-9), risk / np.maximum(probability, 1e-300)[:, None])
+        flat[first + bins] += gain
+    risk /= np.maximum(total, 1e-300)[:, None]
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return Forecast(np.clip(total, 1e-9, 1 - 1e-9)[back], risk[back])
 
 
 def draw_log_shifts(model: HazardModel, outlook: Forecast, features: Codes, deviations: FloatArray) -> FloatArray:
@@ -302,11 +307,6 @@ def expected_share_within(model: HazardModel, effect: float, multiplier: FloatAr
         incidence = incidence + leaving * convert / both
         staying = staying - leaving
     return total / days
-
-
-def join_exposures(parts: Sequence[Exposure]) -> Exposure:
-    """Put the rows of several together; at least one."""
-    return Exposure(*(np.concatenate([getattr(part, name) for part in parts]) for name in Exposure.__slots__))
 
 
 def mask_exposure(exposure: Exposure, keep: BoolArray | slice) -> Exposure:
