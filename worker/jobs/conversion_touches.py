@@ -39,10 +39,13 @@ def touched_before(leads: Leads, instants: Sequence[int]) -> Iterator[Touched]:
     count, latest = np.zeros(n, dtype=np.int32), [np.full(n, NEVER) for _ in tracks]
     for number in range(len(instants)):
         for (lead, time, place), last in zip(tracks, latest, strict=True):
-            here = np.flatnonzero(place == number)
-            who = lead[here]
-            count += np.bincount(who, minlength=n).astype(np.int32)
-            last[who] = time[here]  # of repeated indices, the last one stays
+            for low in range(0, len(place), BLOCK):
+                here = low + np.flatnonzero(place[low : low + BLOCK] == number)
+                if len(here):
+                    who, first = lead[here], int(lead[here[0]])  # in order
+                    many = np.bincount(who - first)
+                    count[first : first + len(many)] += many.astype(np.int32)
+                    last[who] = time[here]  # of repeated indices, the last one stays
         yield Touched(count, np.maximum.reduce(latest))
 
 

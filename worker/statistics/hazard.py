@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.statistics import BoolArray, FloatArray, IntArray
+from worker.statistics.level_sums import BLOCK_ROWS
 
 AGE_EDGES = np.array(
     [0, 1, 2, 3, 4, 5, 7, 9, 11, 14, 17, 20, 24, 28, 33, 39, 46, 54, 63, 74, 87, 102, 120, 141, 166, 195, 230, 270, 365,
@@ -193,8 +194,11 @@ def feature_effect(model: HazardModel, features: Codes) -> FloatArray:
 def client_totals(model: HazardModel, exposure: Exposure, n_clients: int) -> tuple[FloatArray, FloatArray]:
     """Conversions seen and conversions the model expected for each client, shape (clients,) each."""
     baseline = np.exp(model.coefficients[0] + model.coefficients[1 : 1 + N_BINS])
-    effect = feature_effect(model, exposure.features) + model.periods[exposure.period]
-    expected = AgeSpans.of(exposure).integrate(baseline) * np.exp(effect)
+    expected = np.empty(len(exposure.client))  # summed at one go, lest a client's sum depend on where blocks end
+    for low in range(0, len(expected), BLOCK_ROWS):
+        part = mask_exposure(exposure, slice(low, low + BLOCK_ROWS))
+        effect = feature_effect(model, part.features) + model.periods[part.period]
+        expected[low : low + BLOCK_ROWS] = AgeSpans.of(part).integrate(baseline) * np.exp(effect)
     converted = exposure.client[exposure.outcome == CONVERTED]
     observed: FloatArray = np.bincount(converted, minlength=n_clients).astype(float)
     predicted: FloatArray = np.bincount(exposure.client, weights=expected, minlength=n_clients).astype(float)
