@@ -120,8 +120,7 @@ def app_row(lead_id, days, value, client_id=None):
 
 
 def converted(told, client):
-    winners = told[2][client].facts["winners"]
-    return sorted(winners.ids[winners.lead].tolist())
+    return sorted(told[2][client].facts["winners"].owners())
 
 
 def test_values_are_the_clients_own_recorded_ones(told):

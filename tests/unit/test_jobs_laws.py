@@ -54,8 +54,7 @@ def told_out(finding):
     """Say what a finding's facts would only tell where values are recorded."""
     facts = dict(finding.facts)
     if "winners" in facts:
-        ids = facts["winners"].ids[facts["winners"].lead].tolist()
-        facts["winners"] = {lead_id: facts["winners"].owner_of(lead_id) for lead_id in ids}
+        facts["winners"] = facts["winners"].owners()
         facts["candidates"] = [[c.explained(), c.owner, c.at_best] for c in facts["candidates"]]
     return replace(finding, facts=facts)
 

@@ -220,11 +220,20 @@ class Winners:
     def __len__(self) -> int:
         return len(self.lead)
 
-    def owner_of(self, lead_id: str) -> int | None:
-        """Tell whose a lead was; None where it is not among them."""
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Winners) and self.owners() == other.owners()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def owners(self) -> dict[str, int]:
+        """Give the owner of each by its id."""
         if self._read is None:
             self._read = dict(zip(self.ids[self.lead].tolist(), self.whose.tolist(), strict=True))
-        return self._read.get(lead_id)
+        return self._read
+
+    def owner_of(self, lead_id: str) -> int | None:
+        """Tell whose a lead was; None where it is not among them."""
+        return self.owners().get(lead_id)
 
 
 def _winners(leads: Leads, episodes: Episodes) -> list[Winners]:
@@ -342,16 +351,12 @@ def _most_promising(hazard: HazardModel, found: Prediction) -> tuple[list[list[C
     client = cohort.client[best]
     bounds = np.searchsorted(client, np.arange(len(cohort.clients) + 1)).tolist()
     likeliest = np.lexsort((-probability, client))
-    first = np.concatenate([likeliest[low : min(low + TOP_LEADS, high)] for low, high in pairwise(bounds)])
-    for k, why in zip(first.tolist(), explain(hazard, found.features, leads.of(first)), strict=True):
+    of_client = [slice(low, high) for low, high in pairwise(bounds)]
+    first = [likeliest[mine][:TOP_LEADS] for mine in of_client]
+    together = np.concatenate([likeliest[:0], *first])
+    for k, why in zip(together.tolist(), explain(hazard, found.features, leads.of(together)), strict=True):
         candidates[k].lead.update(why)
-    return (
-        [
-            [candidates[k] for k in likeliest[low : min(low + TOP_LEADS, high)].tolist()]
-            for low, high in pairwise(bounds)
-        ],
-        [candidates[low:high] for low, high in pairwise(bounds)],
-    )
+    return [[candidates[k] for k in places.tolist()] for places in first], [candidates[mine] for mine in of_client]
 
 
 def _recalibrated(claims: FloatArray, client_ids: Sequence[str | None], model: Mapping[str, Json]) -> FloatArray:

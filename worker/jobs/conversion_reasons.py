@@ -8,7 +8,7 @@ but with the others.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -45,7 +45,8 @@ class Candidate:
     lead: dict[str, Json]
     owner: int  # tells the owners in the pool apart
     at_best: bool  # its chances fall from now on
-    why: Callable[[], dict[str, Json]]  # explains it, as explain does: for those that are not explained from the start
+    # explains it, as explain does: for those that are not explained from the start
+    why: Callable[[], dict[str, Json]] = field(compare=False)
 
     def explained(self) -> dict[str, Json]:
         """Give the lead with its explanation."""
