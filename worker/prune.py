@@ -7,9 +7,8 @@ The last is the last there is, whichever rule keeps it. Patterns, conversions, r
 every row without a period_key, which the application wrote.
 """
 
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,15 +16,13 @@ from typing import Any
 from psycopg import Connection, sql
 
 from worker.calendar import end_of_day, local_day
+from worker.chore import run_chore
 from worker.database.catalogue import Catalogue
 from worker.database.inspection import require_ready
 from worker.database.pool import Database
 from worker.database.queries import query
-from worker.errors import WorkerError
-from worker.heartbeat import heartbeat
 from worker.jobs.finding import Json
-from worker.ledger import Lease, finish_run, read_run, release_run, renew_lease, try_claim
-from worker.logs import describe_error, get_logger
+from worker.ledger import Lease, renew_lease
 from worker.reading import as_array
 from worker.settings import Settings
 
@@ -93,80 +90,19 @@ def run_prune(
     where that is done already. A dry run counts, and writes nothing. Raises DatabaseShapeError when the database is not
     as needed; where another process holds the run, or it fails half-way, the status says so.
     """
-    started = time.monotonic()
     catalogue = require_ready(database)
     today = now.astimezone(settings.timezone).date()
     as_of = end_of_day(today - timedelta(days=1), settings.timezone)
     result = Pruned(local_day(as_of), dry_run)
-    try:
-        _attempt(database, settings, catalogue, as_of, result, if_due=if_due, progress=progress)
-    except BaseException:  # a signal, perhaps while a failure was being noted
-        result.status = "interrupted"
-        if not dry_run:
-            _end(database, None, result)
-        raise
-    finally:
-        result.seconds = round(time.monotonic() - started, 3)
-        facts = {key: value for key, value in result.as_json().items() if key != "period_key"}
-        get_logger().info("run.finished", period=result.period_key, **facts)
+
+    def work(lease: Lease | None) -> Mapping[str, Json]:
+        _Pruning(database, settings, catalogue, as_of, lease, result).do(progress)
+        return {"snapshots": dict(result.snapshots), "models": dict(result.models)}
+
+    run_chore(
+        database, NAME, as_of, result, work, lease_seconds=settings.lease_seconds, claim=not dry_run, if_due=if_due
+    )
     return result
-
-
-def _attempt(
-    database: Database,
-    settings: Settings,
-    catalogue: Catalogue,
-    as_of: datetime,
-    result: Pruned,
-    *,
-    if_due: bool,
-    progress: Callable[[str, int, int], None],
-) -> None:
-    """Claim, prune and finish; a failure is told in the result, and the run ended with it."""
-    lease: Lease | None = None
-    try:
-        if not result.dry_run:
-            lease = _claim(database, as_of, result, if_due=if_due)
-            if lease is None:
-                return
-        with heartbeat(database, lease, settings.lease_seconds):
-            _Pruning(database, settings, catalogue, as_of, lease, result).do(progress)
-        _finish(database, lease, result)
-    except Exception as exc:  # noqa: BLE001 - told in the result, as a job's failure is in its summary
-        result.status, result.error = "failed", str(exc) if isinstance(exc, WorkerError) else describe_error(exc)
-        _end(database, lease, result)
-
-
-def _claim(database: Database, as_of: datetime, result: Pruned, *, if_due: bool) -> Lease | None:
-    """Take the run; None where it is not ours, and the result says why."""
-    period_key = result.period_key
-    state = database.retrying(lambda conn: read_run(conn, NAME, period_key), read_only=True)
-    if if_due and state is not None and state.is_done(as_of):
-        result.status = "skipped"
-        return None
-    lease = try_claim(database, NAME, period_key, as_of) if state is None or not state.held else None
-    if lease is None:
-        holder = state.holder if state is not None and state.held else "another process"
-        result.status, result.error = "held", f"held by {holder}"
-    return lease
-
-
-def _finish(database: Database, lease: Lease | None, result: Pruned) -> None:
-    if lease is not None:
-        counts = {"snapshots": dict(result.snapshots), "models": dict(result.models)}
-        database.retrying(lambda conn: finish_run(conn, lease, "done", counts), read_only=False)
-
-
-def _end(database: Database, lease: Lease | None, result: Pruned) -> None:
-    """End a run that failed, or give one back that a signal ended, so that nobody waits for the lease; best effort."""
-    try:
-        with database.write() as conn:
-            if result.status == "interrupted":  # perhaps while it was being claimed
-                release_run(conn, NAME, result.period_key)
-            elif lease is not None:
-                finish_run(conn, lease, "failed", {}, result.error)
-    except Exception:  # noqa: BLE001 - the lease runs out by itself, and the first error is the one to report
-        get_logger().warning("run.not_released", job=NAME, period=result.period_key)
 
 
 @dataclass(slots=True)

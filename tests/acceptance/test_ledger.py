@@ -8,6 +8,7 @@ import pytest
 from conftest import settings_for
 from support import add_client, add_simple_leads, snapshots
 
+import worker.chore
 import worker.prune
 import worker.runner
 from worker.database.pool import Database, open_pool
@@ -149,7 +150,7 @@ def test_a_signal_while_a_failure_is_noted_gives_the_run_back(database_url, conn
 
     monkeypatch.setattr(worker.runner._Work, "do", fail)
     monkeypatch.setattr(worker.prune._Pruning, "do", fail)
-    for module in (worker.runner, worker.prune):
+    for module in (worker.runner, worker.chore):
         monkeypatch.setattr(module, "finish_run", signal_comes)
     with open_pool(settings_for(database_url)) as database, pytest.raises(Interrupted):
         do_errand(database, database.settings, Errand((job,), AS_OF, if_due=False), lambda _: None)
