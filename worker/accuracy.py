@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from worker.calendar import local_day
+from worker.database.catalogue import Catalogue
 from worker.database.inspection import require_ready
 from worker.database.pool import Database
 from worker.jobs import accuracy_review, load_job
@@ -28,6 +29,7 @@ from worker.leads import UNDATED, Leads, from_microseconds
 from worker.reading import ensure_clients_known, read_leads, read_since
 from worker.registry import read_claims_with_models
 from worker.review.report import Review, review_of
+from worker.review.resolved import Resolved
 from worker.review.resolvers import resolve_claims
 from worker.review.verdict import FEWEST_CHECKS, judge
 from worker.statistics import BoolArray, FloatArray, IntArray
@@ -115,10 +117,21 @@ def review(database: Database, as_of: datetime, *, clients: frozenset[str] = fro
     `clients`: only their claims are shown, one by one (empty: those of all pooled clients together).
     Raises DatabaseShapeError when the database is not as needed, ConfigurationError for a client that there is not.
     """
-    leads = _read_all_leads(database, clients)
-    claims, models = read_claims_with_models(database, as_of)
-    past = resolve_claims(leads, claims, models, as_of)
+    leads, past = resolve_past(database, require_ready(database), as_of, clients)
     return review_of(past, accuracy_review.fit(leads, as_of, past=past), tuple(sorted(clients)))
+
+
+def resolve_past(
+    database: Database, catalogue: Catalogue, as_of: datetime, clients: frozenset[str] = frozenset()
+) -> tuple[Leads, Resolved]:
+    """
+    Decide all clients' claims that were made before as_of; gives the leads that decided them, too.
+
+    `clients` only have to be there: ConfigurationError for one that is not.
+    """
+    leads = _read_all_leads(database, catalogue, clients)
+    claims, models = read_claims_with_models(database, as_of)
+    return leads, resolve_claims(leads, claims, models, as_of)
 
 
 def replicate(
@@ -135,14 +148,13 @@ def replicate(
     `clients`: only their checks are counted (empty: those of all pooled clients); what is learned is learned from all.
     Raises DatabaseShapeError when the database is not as needed, ConfigurationError for a client that there is not.
     """
-    leads = _read_all_leads(database, clients)
+    leads = _read_all_leads(database, require_ready(database), clients)
     counted = np.array([i in clients for i in leads.clients.ids], dtype=np.bool_) if clients else leads.clients.pooled
     return replicate_leads(leads, as_of, counted, _load_jobs(), periods=periods, progress=progress)
 
 
-def _read_all_leads(database: Database, clients: frozenset[str]) -> Leads:
-    """Read every lead, once the database is known to be as needed and the clients asked for are known to be there."""
-    catalogue = require_ready(database)
+def _read_all_leads(database: Database, catalogue: Catalogue, clients: frozenset[str]) -> Leads:
+    """Read every lead, and make sure that the clients asked for are there."""
     leads, _ = database.retrying(lambda conn: read_leads(conn, catalogue, None), read_only=True)
     ensure_clients_known(leads, clients)
     return leads

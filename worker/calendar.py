@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 Schedule = time | timedelta | None  # once a local day at that time, at that distance, or never
 
 CATCH_UP = ("latest", "all", "none")
-ONCE_FOR_ALL = ("prune",)  # jobs whose last day makes good those before it as well
+ONCE_FOR_ALL = ("prune", "report")  # jobs whose last day makes good those before it as well
 ON_TIME = timedelta(hours=1)  # without catch-up, a period whose hour passed longer ago than this is let go
 MOST_MISSED = 92  # days back that "all" makes good: what lay longer ago is for `backfill`
 SLACK = timedelta(seconds=30)  # half a tick: a run takes a moment, and the tick that comes just too early is the one

@@ -23,11 +23,12 @@ from worker.ledger import read_recent
 from worker.logs import describe_error, get_logger
 from worker.metrics import Metrics
 from worker.readiness import Reliability, read_reliability, read_statuses
+from worker.report.extra import ensure_extra
 from worker.settings import Settings
 from worker.status import JobStatus
 from worker.stopping import Interrupted
 from worker.summary import JobSummary
-from worker.timetable import PRUNE, timetable
+from worker.timetable import CHORES, timetable
 
 TICK_SECONDS = 60
 OVERDUE_SECONDS = 75  # then we look without a ring: when the system's clock is set back, the scheduler waits for hours
@@ -38,9 +39,12 @@ def run_daemon(settings: Settings) -> int:
     """
     Run what is due until SIGTERM or SIGINT; returns the exit code.
 
-    Raises ConfigurationError when WORKER_HTTP cannot be listened on, DatabaseUnavailableError and DatabaseShapeError
-    when the database is not there, or not as needed, at start.
+    Raises ConfigurationError when WORKER_HTTP cannot be listened on, or WORKER_REPORT_DIR is set and the extra `report`
+    is missing; DatabaseUnavailableError and DatabaseShapeError when the database is not there, or not as needed, at
+    start.
     """
+    if settings.report_dir is not None:
+        ensure_extra()
     try:
         with open_pool(settings) as database:
             require_ready(database)
@@ -166,9 +170,9 @@ def _known(database: Database, now: datetime) -> Mapping[tuple[str, str], Past]:
 def _together(due: list[Due]) -> list[Due]:
     """Take the first job that is due, and those that go with it: the same day's, on one reading of the leads."""
     first = due[0]
-    if first.by_interval or first.job == PRUNE:
+    if first.by_interval or first.job in CHORES:
         return [first]
-    return [item for item in due if not item.by_interval and item.as_of == first.as_of and item.job != PRUNE]
+    return [item for item in due if not item.by_interval and item.as_of == first.as_of and item.job not in CHORES]
 
 
 def _run(shift: Shift, group: list[Due]) -> set[str]:

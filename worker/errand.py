@@ -23,7 +23,7 @@ from worker.settings import Settings
 from worker.standard_streams import ensure_standard_streams
 from worker.stopping import Interrupted, stop_on_signals
 from worker.summary import JobSummary
-from worker.timetable import PRUNE
+from worker.timetable import CHORES, PRUNE, REPORT
 
 GRACE = 0.8  # of the daemon's own
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of prctl(2)
@@ -56,7 +56,12 @@ def do_errand(database: Database, settings: Settings, errand: Errand, tell: Tell
                 PRUNE, pruned.period_key, pruned.status, deleted=gone, seconds=pruned.seconds, error=pruned.error
             )
         )
-    jobs = tuple(job for job in errand.jobs if job != PRUNE)
+    if REPORT in errand.jobs:
+        from worker.report.daily import run_daily_report  # noqa: PLC0415 - as above
+
+        told = run_daily_report(database, settings, as_of, if_due=errand.if_due)
+        tell(JobSummary(REPORT, told.period_key, told.status, seconds=told.seconds, error=told.error))
+    jobs = tuple(job for job in errand.jobs if job not in CHORES)
     if jobs:
         request = Request(jobs, as_of, if_due=errand.if_due, wait_seconds=0, backfill=errand.backfill)
         run_jobs(database, settings, request, Outlets(summary=tell))

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from worker.calendar import CATCH_UP, Schedule, parse_schedule
 from worker.errors import ConfigurationError
-from worker.timetable import PRUNE
+from worker.timetable import CHORES, JOB_NAMES, REPORT, REPORT_AT
 
 PREFIX = "WORKER_"
 SCHEDULE_PREFIX = "WORKER_SCHEDULE_"
@@ -92,16 +92,14 @@ def _address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _schedules(environ: Mapping[str, str], problems: list[str]) -> tuple[tuple[str, Schedule], ...]:
+def _schedules(environ: Mapping[str, str], problems: list[str]) -> dict[str, Schedule]:
     """Read the schedules of single jobs; what is wrong with them joins the problems."""
     found: dict[str, Schedule] = {}
     for name in sorted(environ):
         job, text = name.removeprefix(SCHEDULE_PREFIX).lower(), environ[name].strip()
         if not name.startswith(SCHEDULE_PREFIX) or not text:
             continue
-        from worker.timetable import JOB_NAMES  # noqa: PLC0415
-
-        names = (*JOB_NAMES, "prune")
+        names = (*JOB_NAMES, *CHORES)
         if job not in names:
             problems.append(f"{name} names no job; the jobs are {', '.join(names)}")
             continue
@@ -110,9 +108,17 @@ def _schedules(environ: Mapping[str, str], problems: list[str]) -> tuple[tuple[s
         except ValueError as exc:
             problems.append(f"{name} {exc}")
         else:
-            if job == PRUNE and isinstance(found[job], timedelta):
+            if job in CHORES and isinstance(found[job], timedelta):
                 problems.append(f"{name} is {text!r}: it is a day's work, at a time of day such as 04:30, or off")
-    return tuple(found.items())
+    return found
+
+
+def _with_report(schedules: dict[str, Schedule], report_dir: Path | None, problems: list[str]) -> None:
+    """Give the report its time of day where there is a folder for it; without one it has none."""
+    if report_dir is not None:
+        schedules.setdefault(REPORT, parse_schedule(REPORT_AT))
+    elif schedules.get(REPORT) is not None:
+        problems.append("WORKER_SCHEDULE_REPORT has no effect without WORKER_REPORT_DIR, the folder to write to")
 
 
 def _setting(
@@ -210,6 +216,13 @@ class Settings:
         _days(1),
         365,
     )
+    report_dir: Path | None = _setting(  # noqa: RUF009 - as above
+        "WORKER_REPORT_DIR",
+        "folder for the reports that the daemon writes at 04:15 (WORKER_SCHEDULE_REPORT); needs the extra `report`",
+        _directory,
+        None,
+        shown="unset: it writes none",
+    )
     log_level: str = _setting(
         "WORKER_LOG_LEVEL",
         "DEBUG, INFO, WARNING, ERROR or CRITICAL: the least of what is logged",
@@ -228,10 +241,11 @@ class Settings:
         """Read the settings; a variable that is empty counts as unset. ConfigurationError lists every problem."""
         values: dict[str, Any] = {}
         problems: list[str] = []
+        schedules: dict[str, Schedule] = {}
         for setting in setting_fields():
             env = setting.metadata["env"]
             if setting.name == "schedules":
-                values[setting.name] = _schedules(environ, problems)
+                schedules = _schedules(environ, problems)
                 continue
             text = environ.get(env, "").strip()
             if not text:
@@ -240,6 +254,8 @@ class Settings:
                 values[setting.name] = setting.metadata["parse"](text)
             except ValueError as exc:
                 problems.append(f"{env} {exc}")
+        _with_report(schedules, values.get("report_dir"), problems)
+        values["schedules"] = tuple(schedules.items())
         if problems:
             from worker.logs import redact_text  # noqa: PLC0415 - where all is well nothing needs it
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from worker.logs import redact_text
 from worker.status import JobStatus
 from worker.terminal import screen
+from worker.timetable import PRUNE, REPORT
 
 CLIENTS_SHOWN = 5
 LONGEST_REASON = 300  # characters
@@ -84,7 +85,9 @@ def _told(status: JobStatus) -> Iterator[str]:
 def _advice(status: JobStatus) -> str:
     failure = status.failure
     again = f"python -m worker.run {status.job}"
-    if status.job != "prune" and failure is not None and status.schedule.count(":"):
+    if status.job == REPORT:
+        again += " --if-due"
+    elif status.job != PRUNE and failure is not None and status.schedule.count(":"):
         again += f" --as-of {failure.period_key}"
     if status.dead_periods:
         return f"No more attempts are made. Mend the cause, then run: {again}"

@@ -6,6 +6,9 @@ from types import MappingProxyType
 from worker.calendar import Schedule, parse_schedule
 
 PRUNE = "prune"  # no analysis, but a day's work like the others; after them, since it is the one that removes
+REPORT = "report"  # the same; only where there is a folder for it
+CHORES = (PRUNE, REPORT)
+REPORT_AT = "04:15"  # behind the last analysis
 TIMETABLE = MappingProxyType(
     {
         "conversion_events": "every 5m",
@@ -22,5 +25,5 @@ JOB_NAMES = tuple(name for name in TIMETABLE if name != PRUNE)
 
 
 def timetable(chosen: Iterable[tuple[str, Schedule]] = ()) -> dict[str, Schedule]:
-    """Give every job's schedule, in that order; chosen: what WORKER_SCHEDULE_<JOB> says instead."""
+    """Give every job's schedule, in that order, and the report's behind them; chosen: what the settings say instead."""
     return {**{name: parse_schedule(text) for name, text in TIMETABLE.items()}, **dict(chosen)}

@@ -34,6 +34,7 @@ COMMANDS = MappingProxyType(
         "status": Entry("status", "Look", "Show how every job stands: due, late, last, next."),
         "accuracy": Entry("accuracy", "Look", "Show past predictions beside what came of them."),
         "models": Entry("models", "Look", "List the fitted models and scores, or go back to one."),
+        "report": Entry("report", "Look", "Write pages to look at, one a client and one of all."),
         "backfill": Entry("backfill", "Past", "Make past days' snapshots from what was known then."),
         "backtest": Entry("backtest", "Past", "Predict again from what was known, and compare."),
         "prune": Entry("prune", "Operate", "Remove old daily snapshots; weekly and monthly stay."),

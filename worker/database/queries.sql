@@ -750,3 +750,63 @@ WHERE p.pronamespace = to_regnamespace('public') AND p.proname = 'exec_sql' AND 
     SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
     WHERE a.grantee = 0 AND a.privilege_type = 'EXECUTE')
 ORDER BY 1
+
+-- name: report_clients
+-- Every client, for the reports: its name and language where the database has them.
+SELECT c.client_id::text, {business_name}, {language}, {is_test}, {is_internal}
+FROM clients AS c
+
+-- name: report_newest
+-- Of some clients and each event type, the newest row that the worker wrote in a stretch of time. One step in an index
+-- for each client and type. Served by growth_brain_history.
+SELECT c.client_id::text, g.event_type, g.created_at, g.learning_snapshot, g.insight_text, g.confidence::float8
+FROM unnest(%(client_ids)s::{id_type}[]) AS c (client_id)
+CROSS JOIN unnest(%(event_types)s::text[]) AS k (event_type)
+CROSS JOIN LATERAL (
+    SELECT n.event_type, n.created_at, n.learning_snapshot, n.insight_text, n.confidence FROM growth_brain AS n
+    WHERE {same_client} AND n.event_type = k.event_type AND n.created_at >= %(since)s AND n.created_at <= %(until)s
+        AND n.learning_snapshot ->> 'period_key' IS NOT NULL
+    ORDER BY n.created_at DESC LIMIT 1) AS g
+
+-- name: report_scores
+-- Of some clients, what their engagement was at every instant on record in a stretch of time, oldest first. Served by
+-- growth_brain_history.
+SELECT c.client_id::text, n.created_at, n.learning_snapshot -> 'overall_score', n.learning_snapshot -> 'score',
+    n.learning_snapshot -> 'previous', n.learning_snapshot -> 'n', n.learning_snapshot -> 'n_previous'
+FROM unnest(%(client_ids)s::{id_type}[]) AS c (client_id)
+JOIN growth_brain AS n ON {same_client} AND n.event_type = 'engagement_score'
+WHERE n.created_at >= %(since)s AND n.created_at <= %(until)s AND n.learning_snapshot ->> 'period_key' IS NOT NULL
+ORDER BY c.client_id, n.created_at
+
+-- name: report_patterns
+-- Of some clients, the patterns that were on at some time in a stretch of days, the surest first. Served by
+-- growth_brain_history.
+SELECT c.client_id::text, n.event_type, n.created_at, n.learning_snapshot, n.insight_text, n.confidence::float8
+FROM unnest(%(client_ids)s::{id_type}[]) AS c (client_id)
+JOIN growth_brain AS n ON {same_client} AND n.event_type = 'pattern_detected'
+WHERE n.learning_snapshot ->> 'period_key' <= %(last_day)s AND n.learning_snapshot ->> 'last_seen' >= %(first_day)s
+ORDER BY c.client_id, n.confidence DESC, n.learning_snapshot ->> 'claim_key'
+
+-- name: report_events
+-- Of some clients, how many conversions and reversions are on record in a stretch of time, and how many of those are
+-- without a date. Served by growth_brain_history.
+SELECT c.client_id::text, count(*) FILTER (WHERE n.event_type = 'conversion'),
+    count(*) FILTER (WHERE n.event_type = 'reversion'),
+    count(*) FILTER (WHERE n.event_type = 'conversion' AND n.learning_snapshot -> 'days_to_convert' = 'null')
+FROM unnest(%(client_ids)s::{id_type}[]) AS c (client_id)
+JOIN growth_brain AS n ON {same_client} AND n.event_type IN ('conversion', 'reversion')
+WHERE n.created_at >= %(since)s AND n.created_at <= %(until)s AND n.learning_snapshot ->> 'period_key' IS NOT NULL
+GROUP BY c.client_id
+
+-- name: report_pattern_day
+-- The newest day up to one that patterns were looked for in: what was last seen before it is over. Served by the ledger's
+-- primary key.
+SELECT max(r.period_key) FROM worker.runs AS r
+WHERE r.job = 'pattern_detection' AND r.shard = -1 AND r.period_key <= %(last_day)s
+    AND (r.status = 'done' OR r.succeeded_at IS NOT NULL)
+
+-- name: report_reviewed_at
+-- The instant of the newest review of all clients up to one. Served by growth_brain_history.
+SELECT max(g.created_at) FROM growth_brain AS g
+WHERE g.client_id IS NULL AND g.event_type = 'accuracy_review' AND g.created_at <= %(until)s
+    AND g.learning_snapshot ->> 'period_key' IS NOT NULL

@@ -54,7 +54,7 @@ class Review:
             "evidence": self.model["evidence"],
         }
         if self.client_ids:
-            document["claims"] = [self._claim(row) for row in self._one_by_one()]
+            document["claims"] = [claim_json(self.past, row) for row in self._one_by_one()]
         return document
 
     def _tables(self) -> dict[int, Reliability]:
@@ -83,23 +83,6 @@ class Review:
         order = np.lexsort((self.past.client[rows], self.past.kind[rows], -self.past.time[rows]))
         chosen: list[int] = rows[order].tolist()
         return chosen
-
-    def _claim(self, row: int) -> dict[str, Any]:
-        past = self.past
-        claim = past.claims[row]
-        return {
-            "client_id": claim.client_id,
-            "event_type": claim.event_type,
-            "as_of": claim.as_of.isoformat(),
-            "claim_key": claim.claim_key,
-            "scored": SCORED[claim.event_type],
-            "said": number(float(past.said[row])),
-            "state": STATES[int(past.state[row])],
-            "low": claim.low,
-            "high": claim.high,
-            "expected": claim.expected,
-            "actual": number(float(past.actual[row])),
-        }
 
     def __str__(self) -> str:
         """Write everything for a terminal of 80 columns."""
@@ -152,6 +135,24 @@ class Review:
         mark = "*" if SCORED[claim.event_type] == "check" else " "
         day = claim.as_of.astimezone(past.as_of.tzinfo)
         return f"{day:%Y-%m-%d} {claim.event_type:<21}{mark} {said}  {came}"[:80]
+
+
+def claim_json(past: Resolved, row: int) -> dict[str, Any]:
+    """Tell of one claim what was said and what came of it."""
+    claim = past.claims[row]
+    return {
+        "client_id": claim.client_id,
+        "event_type": claim.event_type,
+        "as_of": claim.as_of.isoformat(),
+        "claim_key": claim.claim_key,
+        "scored": SCORED[claim.event_type],
+        "said": number(float(past.said[row])),
+        "state": STATES[int(past.state[row])],
+        "low": claim.low,
+        "high": claim.high,
+        "expected": claim.expected,
+        "actual": number(float(past.actual[row])),
+    }
 
 
 def _write(value: float | None, form: str) -> str:
