@@ -19,10 +19,12 @@ from worker.database.pool import Database, open_pool
 from worker.database.queries import query
 from worker.demo_data import ensure_demo_set, load_leads_file, load_world, read_demo_truth
 from worker.demo_screen import Demo, show_demo
+from worker.errors import WorkerError
 from worker.leads import WINDOW_DAYS
 from worker.leads_file import open_leads_file
 from worker.progress import progress_bar
 from worker.request import Request
+from worker.review.resolved import Resolved
 from worker.runner import Outlets, run_jobs
 from worker.settings import Settings
 from worker.simulate import ChangeKind, company_world, demo_plan
@@ -33,6 +35,7 @@ SEED = 20_251_017
 N_CLIENTS = 40
 PREDICTION, MONTHS_BACK = "conversion_prediction", 6  # the job whose past the demo shows, and how much of it
 DAYS = 365
+PAGES = 3  # of clients in the report: a second or so each
 PLANTED_LEADS = 120  # leads a window of the clients with a planted change
 
 
@@ -45,9 +48,10 @@ def run_demo(
     mapping: dict[str, str],
     split: int | None,
     world: ChangeKind | None,
+    folder: Path,
     as_json: bool = False,
 ) -> int:
-    """Fill the embedded database once, run all jobs, print what they found; give the exit code."""
+    """Fill the embedded database once, run all jobs, print what they found, write a report; give the exit code."""
     started = time.monotonic()
     say = _Steps()
     # Opening the file first: a wrong name should not wait for a server to start.
@@ -89,6 +93,9 @@ def run_demo(
             rows = _read_rows(conn, request.as_of)
         size = _sizes(database)
         looked_back = review(database, request.as_of)
+        say.step("writing a report")
+        index, about_it = _write_report(database, settings, request.as_of, looked_back.past, rows=rows, folder=folder)
+        say.done()
     seconds = time.monotonic() - started
     shown = Demo(
         as_of=request.as_of,
@@ -103,10 +110,38 @@ def run_demo(
         file=report,
     )
     if as_json:
-        click.echo(json.dumps(shown.as_json(), ensure_ascii=False, allow_nan=False))
+        document = {**shown.as_json(), "report": None if index is None else str(index)}
+        click.echo(json.dumps(document, ensure_ascii=False, allow_nan=False))
     else:
         show_demo(shown)
+        click.echo(f"\n{about_it}")
     return 1 if shown.status == "failed" else 0
+
+
+def _write_report(
+    database: Database,
+    settings: Settings,
+    as_of: datetime,
+    past: Resolved,
+    *,
+    rows: list[dict[str, Any]],
+    folder: Path,
+) -> tuple[Path | None, str]:
+    """Write the page over all clients and those of a few with something to see; say where, or how to get it."""
+    from worker.report.extra import HOW_TO_INSTALL, has_extra  # noqa: PLC0415
+
+    if not has_extra():
+        return None, f"For a report to look at: {HOW_TO_INSTALL}, then run it again."
+    from worker.report.writing import Order, write_reports  # noqa: PLC0415 - only where it can be written
+
+    of_interest = sorted((row for row in rows if row["client_id"]), key=lambda row: -row["patterns"])[:PAGES]
+    order = Order(folder, frozenset(row["client_id"] for row in of_interest), index=True)
+    try:
+        written = write_reports(database, settings, order, as_of, past=past)
+    except WorkerError as exc:
+        return None, f"No report was written: {exc}"
+    names = ", ".join(row["name"] for row in of_interest if row["name"])
+    return written.index, f"A report to look at, with pages of {names}:\n  {written.index}"
 
 
 def _predict_past_months(database: Database, settings: Settings, as_of: datetime, tallies: list[JobTally]) -> None:

@@ -204,6 +204,7 @@ def _print_closing(demo: Demo) -> None:
         f"  DATABASE_URL=embedded {python} -m worker.run accuracy\n"
         f"  DATABASE_URL=embedded {python} -m worker.run urgency_trend --dry-run\n"
         f"  DATABASE_URL=embedded {python} -m worker.run all --json\n"
+        f"  DATABASE_URL=embedded {python} -m worker.run report\n"
         f"  {python} -m worker.run demo --csv leads.csv --map timestamp=created"
     )
 

@@ -267,7 +267,8 @@ def test_a_file_with_rows_that_cannot_be_read(tmp_path):
             lines += [f"2025-03-{day:02d},High,Formal,QanaryLead,qanary@x.org,Qanary" for day in range(1, good)]
             file.write_text("\n".join([*lines, "2025-03-02,too,few", f"2025-03-03,{rest},,,,,,QanaryMore"]))
             words = ("demo", "--csv", file, "--as-of", "2025-03-28")
-            outcome = run_worker(None, *words, WORKER_EMBEDDED_DIR=str(folder / "data"), WORKER_LOG_LEVEL="DEBUG")
+            environment = {"WORKER_EMBEDDED_DIR": str(folder / "data"), "WORKER_OUTPUT": str(tmp_path / "report")}
+            outcome = run_worker(None, *words, **environment, WORKER_LOG_LEVEL="DEBUG")
             assert outcome.code in (0, 2), outcome
             assert "line 2" in outcome.out + outcome.err
             ensure_silent(outcome.out, outcome.err)

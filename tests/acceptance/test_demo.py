@@ -24,7 +24,8 @@ def folder():
 
 def demo(folder, *arguments):
     started = time.monotonic()
-    outcome = run_process(None, "demo", *arguments, WORKER_EMBEDDED_DIR=str(folder / "data"))
+    environment = {"WORKER_EMBEDDED_DIR": str(folder / "data"), "WORKER_OUTPUT": str(folder / "report")}
+    outcome = run_process(None, "demo", *arguments, **environment)
     return outcome, time.monotonic() - started
 
 
@@ -58,6 +59,12 @@ def test_twice(folder):
     assert all(name.startswith(top) for (name, _), top in zip(planted, on_top, strict=True))
     assert len(re.findall(r"^\d{4}-\d\d-\d\d +\d+ +[\d.]+ +\d+ ", first.out, flags=re.MULTILINE)) == 6  # past windows
     assert "Traceback" not in first.err
+    assert "A report to look at, with pages of " in first.out
+    index = folder / "report" / "index.html"
+    assert str(index) in first.out
+    linked = re.findall(r'href="([^"#:]+[.]html)"', index.read_text(encoding="utf-8"))
+    assert len(linked) == 3
+    assert {path.name for path in index.parent.iterdir()} == {"index.html", *linked}
 
     second, took = demo(folder)
     assert second.code == 0, second.err

@@ -25,7 +25,7 @@ WORLDS = (  # worker.simulate.CHANGE_KINDS, without importing numpy for every --
         "": (
             "{status, as_of, loaded, clients, leads, snapshots, inserted, changed, seconds,"
             " results: [{client_id, business_name, patterns, planted, ...}], jobs: [{job, status, ...}],"
-            " windows: [{as_of, ...}], file}"
+            " windows: [{as_of, ...}], file, report}"
         )
     },
     kept="the demo's own server keeps what is loaded; run demo again to go on",
@@ -42,6 +42,8 @@ WORLDS = (  # worker.simulate.CHANGE_KINDS, without importing numpy for every --
     help=f"Simulate companies that all change alike [a few planted changes]: {', '.join(WORLDS)}.",
 )
 @as_of_option
+@option("--output", "-o", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("report"),
+        help="The folder of the report [./report].")  # fmt: skip
 @json_option("what was found")
 def demo(
     *,
@@ -50,12 +52,13 @@ def demo(
     split: int | None,
     world: Any,
     as_of: str | None,
+    folder: Path,
     as_json: bool,
 ) -> int:
     """See it work, on a database server of its own.
 
     It simulates companies of which a few have planted changes, or loads a file of your leads, runs every job, and
-    shows what they found beside what was planted. DATABASE_URL is not touched.
+    shows what they found beside what was planted, and writes a report. DATABASE_URL is not touched.
     """
     if csv_file is not None and world is not None:
         raise click.UsageError("--csv and --world exclude each other: the leads are from the file, or simulated")
@@ -73,6 +76,7 @@ def demo(
         mapping=pairs,
         split=split,
         world=world,
+        folder=folder,
         as_json=as_json,
     )
 

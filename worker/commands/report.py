@@ -12,11 +12,6 @@ from worker.settings import Settings
 FOLDER = Path("report")
 
 
-def output_option(what: str) -> object:
-    """Declare -o, the place to write to."""
-    return option("--output", "-o", "target", type=click.Path(path_type=Path), default=FOLDER, help=what)
-
-
 @command(
     "report",
     examples=(
@@ -42,7 +37,14 @@ def output_option(what: str) -> object:
     help="The language of all pages [each client's own].",
 )
 @option("--names", is_flag=True, help="Name the open leads beside their ids.")
-@output_option("A folder, or for one client FILE.html [./report].")
+@option(
+    "--output",
+    "-o",
+    "target",
+    type=click.Path(path_type=Path),
+    default=FOLDER,
+    help="A folder, or for one client FILE.html [./report].",
+)
 @option("--if-due", is_flag=True, help="Write the day's pages into WORKER_REPORT_DIR unless that is done.")
 @json_option("what was written")
 def report(
