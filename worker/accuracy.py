@@ -156,7 +156,7 @@ def replicate(
 def _read_all_leads(database: Database, catalogue: Catalogue, clients: frozenset[str]) -> Leads:
     """Read every lead, and make sure that the clients asked for are there."""
     leads, _ = database.retrying(lambda conn: read_leads(conn, catalogue, None), read_only=True)
-    ensure_clients_known(leads, clients)
+    ensure_clients_known(leads.clients, clients)
     return leads
 
 

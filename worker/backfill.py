@@ -6,12 +6,14 @@ from datetime import datetime
 
 from worker.database.inspection import require_ready
 from worker.database.pool import Database
+from worker.executors import Hands
 from worker.jobs import longest_look_back
 from worker.jobs.finding import Json
 from worker.reading import read_leads, read_since
+from worker.readings import History, reads_by_shard
 from worker.request import Request
-from worker.runner import History, Outlets, run_jobs
-from worker.settings import Settings
+from worker.runner import Outlets, run_jobs
+from worker.settings import LOCAL, Settings
 from worker.summary import JobSummary
 
 PERIODS_SHOWN = 5
@@ -69,13 +71,15 @@ def run_backfill(
     jobs: Sequence[str],
     instants: Sequence[datetime],
     *,
+    executor: str = LOCAL,
     progress: Callable[[str, int, int], None],
     tallies: list[JobTally],
 ) -> None:
     """
     Run the jobs as of each instant, oldest first; periods that are done are passed over, so that it can be resumed.
 
-    The leads are read once: what a day's analysis sees of them is cut at its own as_of. `tallies` is filled as it goes,
+    The leads are read once, unless shards read their own: what a day's analysis sees of them is cut at its own as_of.
+    `tallies` is filled as it goes,
     for whoever tells what was done when a signal ends it.
 
     A day rests on what the days before it left: models, patterns, claims. So a run that another process holds is waited
@@ -84,14 +88,17 @@ def run_backfill(
     catalogue = require_ready(database)
     tallies.extend(JobTally(job) for job in jobs)
     by_job = {tally.job: tally for tally in tallies}
-    since = read_since(instants[0], longest_look_back(jobs))
-    leads, report = database.retrying(lambda conn: read_leads(conn, catalogue, since), read_only=True)
-    history = History(leads, report.passed_over())
+    history = None
+    if not reads_by_shard(database, executor):
+        since = read_since(instants[0], longest_look_back(jobs))
+        leads, report = database.retrying(lambda conn: read_leads(conn, catalogue, since), read_only=True)
+        history = History(leads, report.passed_over())
     patience = settings.lease_seconds + LEASE_MARGIN_SECONDS
-    for done, as_of in enumerate(instants):
-        request = Request(jobs=tuple(jobs), as_of=as_of, if_due=True, wait_seconds=patience, backfill=True)
-        outlets = Outlets(summary=lambda summary: by_job[summary.job].count(summary))
-        summaries = run_jobs(database, settings, request, outlets, history)
-        progress("backfill", done + 1, len(instants))
-        if any(summary.status == "held" for summary in summaries):
-            break
+    outlets = Outlets(summary=lambda summary: by_job[summary.job].count(summary))
+    with Hands(executor) as hands:
+        for done, as_of in enumerate(instants):
+            request = Request(tuple(jobs), as_of, if_due=True, wait_seconds=patience, executor=executor, backfill=True)
+            summaries = run_jobs(database, settings, request, outlets, history, hands=hands)
+            progress("backfill", done + 1, len(instants))
+            if any(summary.status == "held" for summary in summaries):
+                break

@@ -63,7 +63,9 @@ def do_errand(database: Database, settings: Settings, errand: Errand, tell: Tell
         tell(JobSummary(REPORT, told.period_key, told.status, seconds=told.seconds, error=told.error))
     jobs = tuple(job for job in errand.jobs if job not in CHORES)
     if jobs:
-        request = Request(jobs, as_of, if_due=errand.if_due, wait_seconds=0, backfill=errand.backfill)
+        request = Request(
+            jobs, as_of, if_due=errand.if_due, wait_seconds=0, executor=settings.executor, backfill=errand.backfill
+        )
         run_jobs(database, settings, request, Outlets(summary=tell))
 
 

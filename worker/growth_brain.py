@@ -16,9 +16,10 @@ from worker.database.queries import query
 from worker.insights import insight_text, recommendation, recommended_actions
 from worker.insights.speech import stated_confidence
 from worker.jobs.finding import Finding, Json
-from worker.leads import Windows
+from worker.leads import Leads, Windows
 from worker.plain_json import plain_json
 from worker.review.claims import BY_ROW, BY_WINDOW, PastClaim
+from worker.vocabulary import OUTCOME_CLIENT_CLOSED, TAG_CONVERTED
 
 SCHEMA_VERSION = 1
 REPEATS_CONFIDENCE = ("pattern_detected", "conversion_prediction")  # the seed has it inside these snapshots too
@@ -201,13 +202,41 @@ def read_known_events(
     return set(conn.execute(statement, {"client_ids": list(client_ids)}).fetchall())
 
 
-def read_past(conn: Connection[Any], event_types: Sequence[str], as_of: datetime) -> list[dict[str, Any]]:
-    """Read the rows that today's findings must be fitted to: the last patterns, or the application's own events."""
+def read_past(
+    conn: Connection[Any],
+    event_types: Sequence[str],
+    as_of: datetime,
+    of: Leads | None = None,
+    *,
+    id_type: str = "uuid",
+) -> list[dict[str, Any]]:
+    """
+    Read the rows that today's findings must be fitted to: the last patterns, or the application's own events.
+
+    of : only what concerns the clients of these leads, by the client that a row names or the lead that it speaks of.
+    """
+    ids = None if of is None else [i for i in of.clients.ids if i is not None]
+    mine: dict[str, Any] = {"client_ids": ids}
+    some: sql.Composable = sql.SQL("")
+    if of is not None:
+        some = sql.SQL("AND g.client_id = ANY (%(client_ids)s::{}[])").format(sql.Identifier(id_type))
     with conn.cursor(row_factory=dict_row) as cursor:
         if "pattern_detected" in event_types:
             since = as_of - PATTERN_MEMORY
-            return cursor.execute(query("read_past_patterns"), {"since": since}).fetchall()
-        return cursor.execute(query("read_foreign_events")).fetchall()
+            return cursor.execute(query("read_past_patterns", some=some), {"since": since, **mine}).fetchall()
+        found = cursor.execute(query("read_foreign_events", some=some), mine).fetchall()
+    return found if of is None else [*found, *read_foreign_events_of(conn, of)]
+
+
+def read_foreign_events_of(conn: Connection[Any], leads: Leads) -> list[dict[str, Any]]:
+    """Read the application's own rows of those leads that may have an event at all."""
+    telling = (leads.tag == TAG_CONVERTED) | (leads.outcome == OUTCOME_CLIENT_CLOSED)
+    if leads.actions is not None:
+        a = leads.actions
+        telling[a.lead[a.winning_by_tag | a.winning_by_outcome | a.excused]] = True
+    with conn.cursor(row_factory=dict_row) as cursor:
+        ids = leads.id[telling].tolist()
+        return cursor.execute(query("read_foreign_events_of_leads"), {"lead_ids": ids}).fetchall()
 
 
 def read_claims(conn: Connection[Any], as_of: datetime) -> list[PastClaim]:

@@ -59,26 +59,40 @@ class _CollisionError(Exception):
     """Two ids of leads have the same 64-bit hash."""
 
 
+@dataclass(frozen=True, slots=True)
+class KnownClients:
+    """All clients; by each id that a lead of theirs may carry, the public one; and how many are unusable."""
+
+    clients: Clients
+    aliases: Mapping[str, str]
+    unusable: int  # client ids that growth_brain's uuid column cannot hold
+
+
 def read_leads(
     conn: Connection[Any],
     catalogue: Catalogue,
     since: datetime | None,
     of_clients: Collection[str] | None = None,
     wanted: Collection[str] | None = None,
+    *,
+    known: KnownClients | None = None,
 ) -> tuple[Leads, ReadingReport]:
     """
     Read every client, the leads whose last contact is not older than `since` (None: all), and their actions.
 
     of_clients : only these clients, by their public id or what else their leads may carry; ids of nobody are passed
     over. wanted : of DETAILS only these, the others are unknown (None: all); when leads came is not told by them.
+    known : the clients, where they were read before: by whoever reads the leads of a few of very many.
 
     Runs inside the caller's REPEATABLE READ READ ONLY transaction, three statements whatever the number of clients.
     Test leads are left out here, deleted ones by whoever asks for their state: that depends on the instant.
     """
-    clients, aliases, unusable = _read_clients(conn, catalogue)
+    known = known or read_clients(conn, catalogue)
+    clients, aliases = known.clients, known.aliases
     if of_clients is not None:
-        clients = _only(clients, {aliases.get(i, i) for i in of_clients})
-        aliases = {i: public for i, public in aliases.items() if public in clients.ids}
+        ours = {aliases.get(i, i) for i in of_clients}
+        clients = _only(clients, ours)
+        aliases = {i: public for i, public in aliases.items() if public in ours}
     scope = _Scope(catalogue, since, None if of_clients is None else sorted(aliases), wanted)
     ordinal = {client_id: i for i, client_id in enumerate(clients.ids)}
     ordinals = {alias: ordinal.get(public, -1) for alias, public in aliases.items()}
@@ -105,7 +119,7 @@ def read_leads(
         repeated=int((real & ~used).sum()),
         undated=int((leads.arrival == UNDATED).sum()),
         test_leads=int(rows.is_test.sum()),
-        unusable_clients=unusable,
+        unusable_clients=known.unusable,
     )
     return leads, report
 
@@ -371,8 +385,8 @@ def _only(clients: Clients, ids: Collection[str]) -> Clients:
     )
 
 
-def _read_clients(conn: Connection[Any], catalogue: Catalogue) -> tuple[Clients, dict[str, str], int]:
-    """Read the clients; also which other ids of a client its leads may carry, and how many clients are unusable."""
+def read_clients(conn: Connection[Any], catalogue: Catalogue) -> KnownClients:
+    """Read every client; also which other ids of a client its leads may carry, and how many clients are unusable."""
     has = catalogue.has
     rows = _fetch(
         conn,
@@ -399,7 +413,7 @@ def _read_clients(conn: Connection[Any], catalogue: Catalogue) -> tuple[Clients,
     # from a uuid column's in case.
     aliases = {row[5]: row[0] for row in usable if row[5]} | {row[0].lower(): row[0] for row in usable}
     aliases |= {row[0]: row[0] for row in usable}
-    return clients, aliases, len(rows) - len(usable)
+    return KnownClients(clients, aliases, len(rows) - len(usable))
 
 
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
@@ -409,9 +423,9 @@ def _is_uuid(text: str | None) -> bool:
     return text is not None and _UUID.match(text) is not None
 
 
-def ensure_clients_known(leads: Leads, wanted: Collection[str]) -> None:
+def ensure_clients_known(clients: Clients, wanted: Collection[str]) -> None:
     """Raise ConfigurationError where clients were asked for that there are not."""
-    strangers = sorted(set(wanted).difference(i for i in leads.clients.ids if i is not None))
+    strangers = sorted(set(wanted).difference(i for i in clients.ids if i is not None))
     if strangers:
         raise ConfigurationError([f"no client has the client_id {client_id}" for client_id in strangers])
 

@@ -34,8 +34,19 @@ from worker.review.claims import PastClaim
 
 SCORED_BY = ("brier", "log_loss")  # lower is better
 SAME_DAY = timedelta(days=1)  # a model that old when the window begins stands for one fitted at that instant
-# what a fit depends on
-CODE = ("jobs", "statistics", "episodes.py", "leads.py", "lifecycle.py", "reading.py", "vocabulary.py")
+CODE = (  # what a fit depends on
+    "jobs",
+    "statistics",
+    "arranging.py",
+    "episodes.py",
+    "histories.py",
+    "leads.py",
+    "lifecycle.py",
+    "packing.py",
+    "reading.py",
+    "sample.py",
+    "vocabulary.py",
+)
 
 
 class ScoredJob(Protocol):

@@ -29,6 +29,7 @@ class Request:
     if_due: bool = False
     wait_seconds: float = 65.0
     shards: int | None = None
+    executor: str = "local"  # as WORKER_EXECUTOR
     backfill: bool = False  # a past day made later: the ledger says so, and who holds it is waited for
 
     @property

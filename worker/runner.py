@@ -1,52 +1,29 @@
 """One run of one job: claim, read, fit, then for each shard analyse and write, done. The hall of the house."""
 
-import hashlib
-import itertools
+import contextlib
+import secrets
 import time
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
-import psycopg
 from psycopg import Connection
 
 from worker.calendar import local_day
 from worker.database.catalogue import Catalogue
 from worker.database.inspection import require_ready
 from worker.database.pool import Database
-from worker.errors import DatabaseShapeError, RunHeldError, WorkerError
-from worker.growth_brain import (
-    NAMED,
-    Snapshot,
-    Written,
-    delete_withdrawn,
-    make_snapshot,
-    model_version,
-    read_known_events,
-    read_past,
-    withdraw_events,
-    write_snapshots,
-)
+from worker.errors import RunHeldError, WorkerError
+from worker.executors import Hands, LocalExecutor
+from worker.growth_brain import Snapshot, model_version, read_past
 from worker.heartbeat import heartbeat
-from worker.jobs import Job, LearnsFromPast, ReviewsClaims, load_job, longest_look_back
-from worker.jobs.finding import Finding, Json
-from worker.leads import Leads
-from worker.ledger import (
-    Lease,
-    finish_run,
-    note_shard,
-    read_last_period,
-    read_run,
-    read_shard,
-    release_run,
-    renew_lease,
-    try_claim,
-)
+from worker.jobs import Job, LearnsFromPast, ReviewsClaims, load_job
+from worker.jobs.finding import Json
+from worker.leads import Clients, Leads
+from worker.ledger import Lease, finish_run, read_last_period, read_run, release_run, try_claim
 from worker.logs import describe_error, get_logger
-from worker.reading import ReadingReport, ensure_clients_known, read_lead_names, read_leads, read_since
+from worker.readings import History, Readings, reads_by_shard, rests_on
 from worker.registry import (
     Choice,
     ScoredJob,
@@ -57,27 +34,18 @@ from worker.registry import (
     store_model,
 )
 from worker.request import Request, is_left, left_after, log_summary
+from worker.sample import hashes
 from worker.settings import Settings
+from worker.shard_tasks import Command, ShardTask, run_shard, with_place
+from worker.shards import Analysed, Assignment, Outcome, Workplace, add_counts
 from worker.statistics import BoolArray
 from worker.summary import JobSummary
-from worker.vocabulary import fold
-from worker.watermark import (
-    Changes,
-    Horizon,
-    Watermark,
-    first_mark,
-    read_changes,
-    read_horizon,
-    retrying,
-    write_watermark,
-)
+from worker.watermark import Changes, Watermark, first_mark, read_changes, retrying, write_watermark
 
 CLIENTS_PER_SHARD = 1000
+CLIENTS_PER_TASK = 500  # of shards that read their own leads: what bounds the memory
 POLL_SECONDS = 0.5
 REVIEW = "accuracy_review"  # the job whose model says how stated probabilities are to be mended
-# SQLSTATE classes: cardinality, data, constraints, limits (a row too long for an index), RAISE, and those of no class
-ROWS_AT_FAULT = ("21", "22", "23", "2F", "38", "39", "44", "54", "P0", "XX")
-REASONS_TO_CHOOSE = ("other", "autre", "placed in converted by accident", "place dans convertis par erreur")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,151 +57,107 @@ class Outlets:
     summary: Callable[[JobSummary], None] = lambda _: None  # of each job, however it ended
 
 
-@dataclass(frozen=True, slots=True)
-class History:
-    """Leads that were read before, far enough back for any as_of at hand, and what was passed over, by reason."""
-
-    leads: Leads
-    passed_over: dict[str, int]
-
-
 def run_jobs(
-    database: Database, settings: Settings, request: Request, outlets: Outlets, history: History | None = None
+    database: Database,
+    settings: Settings,
+    request: Request,
+    outlets: Outlets,
+    history: History | None = None,
+    *,
+    hands: Hands | None = None,
 ) -> list[JobSummary]:
     """
     Run jobs one after the other on one reading of the leads, or on a history of them that was read before.
 
+    Where the request names another executor, or there are very many clients, shards read their own leads instead.
+
     Raises DatabaseShapeError before anything is written when the database is not as needed; a job that fails is
     reported in its summary, and the next ones run. With if_due a job that another process works on leaves the later
     ones, which rest on it, to that process.
+
+    hands : an executor that stays open for the next call; None: one of this call alone, as the request names it.
     """
     catalogue = require_ready(database)
-    reading = _Reading(database, catalogue, request, history)
+    by_shard = history is None and reads_by_shard(database, request.executor)
+    readings = Readings(database, catalogue, request, history, by_shard=by_shard)
     summaries: list[JobSummary] = []
-    for name in request.jobs:
-        ahead = next((summary.job for summary in summaries if summary.status == "held"), None)
-        if ahead is not None and request.if_due:
-            summaries.append(left_after(name, ahead, request))
-            outlets.summary(summaries[-1])
-        else:
-            summaries.append(
-                _run_job(database, settings, request, outlets, catalogue=catalogue, reading=reading, name=name)
-            )
+    with contextlib.nullcontext(hands) if hands is not None else Hands(request.executor) as opened:
+        for name in request.jobs:
+            ahead = next((summary.job for summary in summaries if summary.status == "held"), None)
+            if ahead is not None and request.if_due:
+                summaries.append(left_after(name, ahead, request))
+                outlets.summary(summaries[-1])
+            else:
+                run = _Run(database, settings, request, outlets, catalogue, readings, opened)
+                summaries.append(run.job(name))
     return summaries
 
 
-class _Reading:
-    """The leads, read once for the job with the longest look-back, when the first job needs them."""
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the jobs of one command share."""
 
-    def __init__(self, database: Database, catalogue: Catalogue, request: Request, history: History | None) -> None:
-        self._database, self._catalogue, self._as_of = database, catalogue, request.as_of
-        self._wanted, self._rests_on = request.clients, _rests_on(database.settings, request)
-        self._days = longest_look_back(request.jobs)
-        self._whole = None if history is None else history.leads
-        self._parts: dict[int | None, Leads] = {}
-        self.passed_over = {} if history is None else history.passed_over
-        self.horizon: Horizon | None = None  # what the reading may have missed; None: unknown
+    database: Database
+    settings: Settings
+    request: Request
+    outlets: Outlets
+    catalogue: Catalogue
+    readings: Readings
+    hands: Hands
 
-    def leads(self, days: int | None) -> Leads:
-        """Give the leads with a look-back of `days`, out of the one reading."""
-        if self._whole is None:
-            since = read_since(self._as_of, self._days)
-
-            def read(conn: Connection[Any]) -> tuple[Leads, ReadingReport]:
-                self.horizon = read_horizon(conn, self._catalogue, *self._rests_on)
-                return read_leads(conn, self._catalogue, since)
-
-            self._whole, report = self._database.retrying(read, read_only=True)
-            self.passed_over = report.passed_over()
-            ensure_clients_known(self._whole, self._wanted)
-            get_logger().info("leads.read", leads=report.leads, **self.passed_over)
-        if days not in self._parts:
-            since = read_since(self._as_of, days)
-            self._parts[days] = self._whole.in_contact_since(since)
-        return self._parts[days]
-
-
-def _may_be_the_rows(error: psycopg.Error) -> bool:
-    """Whether an error may be due to what some client's rows hold; a full disk or a timeout is not."""
-    return error.sqlstate is not None and error.sqlstate[:2] in ROWS_AT_FAULT
-
-
-def _rests_on(settings: Settings, request: Request) -> tuple[object, ...]:
-    """List what, beside rows and code, decides what is written: a run that goes on from another must share it."""
-    return settings.store_lead_names, settings.language, request.as_of.tzinfo
-
-
-def _run_job(
-    database: Database,
-    settings: Settings,
-    request: Request,
-    outlets: Outlets,
-    *,
-    catalogue: Catalogue,
-    reading: _Reading,
-    name: str,
-) -> JobSummary:
-    started = time.monotonic()
-    summary = JobSummary(name, local_day(request.as_of))
-    try:
-        _attempt(database, settings, request, outlets, catalogue=catalogue, reading=reading, summary=summary)
-    except BrokenPipeError:  # nobody reads what a dry run prints any more
-        summary.status = "interrupted"
-        raise
-    except Exception:
-        raise
-    except BaseException:  # a signal, perhaps while a failure was being noted
-        summary.status = "interrupted"
-        if request.whole:
-            _call_off(database, summary)
-        raise
-    finally:
-        summary.seconds = round(time.monotonic() - started, 3)
-        summary.passed_over = {**reading.passed_over, **summary.passed_over}
-        log_summary(summary)
-        outlets.summary(summary)
-    return summary
-
-
-def _attempt(
-    database: Database,
-    settings: Settings,
-    request: Request,
-    outlets: Outlets,
-    *,
-    catalogue: Catalogue,
-    reading: _Reading,
-    summary: JobSummary,
-) -> None:
-    """Claim, work and finish; a failure is told in the summary, and the run ended with it."""
-    lease: Lease | None = None
-    try:
-        if request.whole:
-            lease = _claim(database, request, summary)
-            if lease is None:
-                return
-        work = _Work(database, settings, request, outlets, catalogue, load_job(summary.job), lease, summary)
-        with heartbeat(database, lease, settings.lease_seconds):
-            work.do(reading)
-        summary.status = "failed" if summary.failed_clients else "done"
-        if summary.failed_clients:
-            summary.error = f"{len(summary.failed_clients)} client(s) failed"
-        if lease is not None:
-            _finish(database, lease, summary, work, backfill=request.backfill)
-    except RunHeldError as exc:
-        summary.status, summary.error = "held", str(exc)
-    except WorkerError as exc:
-        summary.status, summary.error = "failed", str(exc)
-        _release(database, lease, summary)
-        if exc.exit_code > 1:
+    def job(self, name: str) -> JobSummary:
+        """Run one job, and tell how it went."""
+        started = time.monotonic()
+        summary = JobSummary(name, local_day(self.request.as_of))
+        try:
+            self._attempt(summary)
+        except BrokenPipeError:  # nobody reads what a dry run prints any more
+            summary.status = "interrupted"
             raise
-    except BrokenPipeError:
-        raise
-    except Exception as exc:  # one job's failure must not take the others with it
-        summary.status, summary.error = "failed", describe_error(exc)
-        log = get_logger().bind(job=summary.job, period=summary.period_key)
-        log.exception("run.failed")
-        _release(database, lease, summary)
+        except Exception:
+            raise
+        except BaseException:  # a signal, perhaps while a failure was being noted
+            summary.status = "interrupted"
+            if self.request.whole:
+                _call_off(self.database, summary)
+            raise
+        finally:
+            summary.seconds = round(time.monotonic() - started, 3)
+            summary.passed_over = {**self.readings.passed_over, **summary.passed_over}
+            log_summary(summary)
+            self.outlets.summary(summary)
+        return summary
+
+    def _attempt(self, summary: JobSummary) -> None:
+        """Claim, work and finish; a failure is told in the summary, and the run ended with it."""
+        database, lease = self.database, None
+        try:
+            if self.request.whole:
+                lease = _claim(database, self.request, summary)
+                if lease is None:
+                    return
+            work = _Work(self, load_job(summary.job), lease, summary)
+            with heartbeat(database, lease, self.settings.lease_seconds):
+                work.do()
+            summary.status = "failed" if summary.failed_clients else "done"
+            if summary.failed_clients:
+                summary.error = f"{len(summary.failed_clients)} client(s) failed"
+            if lease is not None:
+                _finish(database, lease, summary, work, backfill=self.request.backfill)
+        except RunHeldError as exc:
+            summary.status, summary.error = "held", str(exc)
+        except WorkerError as exc:
+            summary.status, summary.error = "failed", str(exc)
+            _release(database, lease, summary)
+            if exc.exit_code > 1:
+                raise
+        except BrokenPipeError:
+            raise
+        except Exception as exc:  # one job's failure must not take the others with it
+            summary.status, summary.error = "failed", describe_error(exc)
+            log = get_logger().bind(job=summary.job, period=summary.period_key)
+            log.exception("run.failed")
+            _release(database, lease, summary)
 
 
 def _claim(database: Database, request: Request, summary: JobSummary) -> Lease | None:
@@ -299,11 +223,7 @@ def _call_off(database: Database, summary: JobSummary) -> None:
 class _Work:
     """The middle of a run, under its lease (None: partial or dry, nothing to protect)."""
 
-    database: Database
-    settings: Settings
-    request: Request
-    outlets: Outlets
-    catalogue: Catalogue
+    run: _Run
     job: Job
     lease: Lease | None
     summary: JobSummary
@@ -311,64 +231,168 @@ class _Work:
     version: str = ""
     past: list[dict[str, Any]] = field(default_factory=list)
     resolved: Any = None  # of a job that reviews claims: what became of them
-    on_record: list[Finding] = field(default_factory=list)  # of the shard at hand: events the application recorded
-    told: list[Finding] = field(default_factory=list)  # likewise: the others, whether they are written already or not
-    known: int = 0  # likewise: how many of those are
-    written: int = 0  # how many shares of the run were written, or tried to
     mark: Watermark | None = None  # up to where everything is seen once this run is done
+
+    @property
+    def request(self) -> Request:
+        """What was asked for."""
+        return self.run.request
+
+    @property
+    def database(self) -> Database:
+        """Where it is read and written."""
+        return self.run.database
 
     @property
     def leaves_mark(self) -> bool:
         """Whether the next run of this job may go on from where this one ends."""
         return self.request.whole and getattr(self.job, "INCREMENTAL", False)
 
-    def do(self, reading: _Reading) -> None:
+    def do(self) -> None:
         """Fit once, then analyse and write shard by shard, the global snapshot last."""
         changes = self._changes()
         if changes is not None:
             self._catch_up(changes)
             return
-        leads = reading.leads(self.job.LOOK_BACK_DAYS)
         types = getattr(self.job, "PAST_EVENT_TYPES", ())
         if types:
             self.past = self.database.retrying(lambda conn: read_past(conn, types, self.request.as_of), read_only=True)
-        if getattr(self.job, "REVIEWS_CLAIMS", False):
+        reviews = getattr(self.job, "REVIEWS_CLAIMS", False)
+        if self.run.readings.by_shard and not reviews and not getattr(self.job, "ONE_READING", False):
+            self._hand_out()
+            return
+        leads = self.run.readings.leads(self.job.LOOK_BACK_DAYS)
+        if reviews:
             self.resolved = self._resolve(leads)
-        self._learn(leads.of_clients(leads.clients.pooled))
-        shards = self._shards(leads)
-        for done, keep in enumerate(shards):
-            self._shard(leads, keep)
-            self.outlets.progress(self.job.NAME, done + 1, len(shards) + 1)
-        if not self.request.clients and leads.clients.pooled.any():
-            self._write(self._analyse(leads.pool()), [], with_global=True)
-        if self.leaves_mark and reading.horizon is not None:
-            self.mark = first_mark(leads, reading.horizon, self.request.as_of, self.version)
-        self.outlets.progress(self.job.NAME, len(shards) + 1, len(shards) + 1)
+        self._learn()
+        self._cut(leads, with_global=not self.request.clients)
+        horizon = self.run.readings.horizon
+        if self.leaves_mark and horizon is not None:
+            self.mark = first_mark(leads, horizon, self.request.as_of, self.version)
 
     def _changes(self) -> Changes | None:
         """Read what was written since this job's last run; None: everything has to be read."""
         if not self.leaves_mark or self.request.backfill:
             return None
-        name, as_of, rests_on = self.job.NAME, self.request.as_of, _rests_on(self.settings, self.request)
+        name, as_of, settings = self.job.NAME, self.request.as_of, rests_on(self.run.settings, self.request)
         return self.database.retrying(
-            lambda conn: read_changes(conn, self.catalogue, name, as_of, *rests_on), read_only=True
+            lambda conn: read_changes(conn, self.run.catalogue, name, as_of, *settings), read_only=True
         )
 
     def _catch_up(self, changes: Changes) -> None:
         """Analyse and write the clients whose rows changed, by the model that the last full pass learned."""
         self.model, self.version, self.past = changes.model, changes.mark.model_version, changes.past
-        shards = [] if changes.leads is None else self._shards(changes.leads)
-        for done, keep in enumerate(shards):
-            assert changes.leads is not None  # noqa: S101 - there are shards of it
-            self._shard(changes.leads, keep)
-            self.outlets.progress(self.job.NAME, done + 1, len(shards))
+        if changes.leads is not None:
+            self._cut(changes.leads, with_global=False)
         self.summary.passed_over = {**changes.passed_over, **self.summary.passed_over}
         self.mark = changes.mark
 
-    def _learn(self, pooled: Leads) -> None:
+    def _cut(self, leads: Leads, *, with_global: bool) -> None:
+        """Cut the shards out of one reading, analyse and write them here, and everybody together last."""
+        place = Workplace(self.database, self.run.catalogue, self._assignment(), self.past, self.resolved)
+        shards, number = self._shards(leads.clients, CLIENTS_PER_SHARD), 0
+        with_global = with_global and bool(leads.clients.pooled.any())
+        for done, keep in enumerate(shards):
+            part = leads.of_clients(keep)
+            with self._counted() as outcome:
+                place.work_off(part, number, outcome)
+            number += 2 * len(part.clients)
+            self._progress(done + 1, len(shards) + with_global)
+        if with_global:
+            with self._counted() as outcome:
+                place.write(place.analyse(leads.pool()), [], number, outcome, with_global=True)
+            self._progress(len(shards) + 1, len(shards) + 1)
+
+    def _hand_out(self) -> None:
+        """Hand out the shards, which read their own leads; meanwhile look at everybody together, to write that last."""
+        self._learn()
+        clients, given = self.run.readings.clients(), self._assignment()
+        command = Command.here(self.database, secrets.token_hex(8))
+        tasks, number = [], 0
+        for keep in self._shards(clients, CLIENTS_PER_TASK):
+            ids = tuple(str(clients.ids[i]) for i in np.flatnonzero(keep))
+            tasks.append(ShardTask(command, given, ids, number))
+            number += 2 * len(ids)
+        place = Workplace(self.database, self.run.catalogue, given, self.past)
+        with_global = not self.request.clients and bool(clients.pooled.any())
+        with (
+            with_place(command, self.database, self.run.catalogue),
+            contextlib.closing(self.run.hands.hand_out(run_shard, tasks)) as results,
+        ):
+            everybody = LocalExecutor().submit(self._analyse_everybody, place) if with_global else None
+            for done, result in enumerate(results):
+                if result is not None:
+                    self._count(result.outcome)
+                    result.ensure_well()
+                self._progress(done + 1, len(tasks) + with_global)
+        results.ensure_none_lost()
+        if everybody is not None:
+            with self._counted() as outcome:
+                place.write(everybody.result(), [], number, outcome, with_global=True)
+            self._progress(len(tasks) + 1, len(tasks) + 1)
+
+    def _analyse_everybody(self, place: Workplace) -> Analysed:
+        days = getattr(self.job, "ANALYSES_DAYS", self.job.LOOK_BACK_DAYS)
+        return place.analyse(self.run.readings.leads(days).pool())
+
+    def _assignment(self) -> Assignment:
+        settings = self.run.settings
+        return Assignment(
+            self.job.NAME,
+            self.request.as_of,
+            self.model,
+            self.version,
+            settings.language,
+            settings.store_lead_names,
+            self.lease,
+            settings.lease_seconds,
+            self.request.dry_run,
+        )
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[Outcome]:
+        """Count what becomes of a share, also of one that was not finished."""
+        outcome = Outcome()
+        try:
+            yield outcome
+        finally:
+            self._count(outcome)
+
+    def _count(self, outcome: Outcome) -> None:
+        summary = self.summary
+        for name in ("clients", "snapshots", "inserted", "updated", "deleted", "unchanged"):
+            setattr(summary, name, getattr(summary, name) + getattr(outcome, name))
+        for client_id, error in outcome.failed:
+            get_logger().error("client.failed", job=self.job.NAME, client_id=client_id, error=error)
+            summary.failed_clients.append(client_id)
+        add_counts(summary.passed_over, outcome.passed_over)
+        for snapshot in outcome.shown:
+            self.run.outlets.snapshot(snapshot)
+
+    def _progress(self, done: int, of: int) -> None:
+        self.run.outlets.progress(self.job.NAME, done, of)
+
+    def _shards(self, clients: Clients, most: int) -> list[BoolArray]:
+        """Cut the clients into fixed shares by a hash of their id, of about `most` clients if nothing else is asked."""
+        wanted = np.array([not self.request.clients or i in self.request.clients for i in clients.ids], dtype=bool)
+        n = self.request.shards or max(1, -(-len(clients) // most))
+        share = hashes(clients) % n
+        order = np.argsort(share[wanted], kind="stable")
+        members = np.flatnonzero(wanted)[order]
+        masks = []
+        for group in np.split(members, np.flatnonzero(np.diff(share[members])) + 1):
+            masks.append(np.zeros(len(clients), dtype=bool))
+            masks[-1][group] = True
+        return [mask for mask in masks if mask.any()]
+
+    def _learn(self) -> None:
         """Fit, let the fit contend with the model in force where its job scores models, and keep what came of it."""
         name, as_of = self.job.NAME, self.request.as_of
+        sampled = getattr(self.job, "LEARNS_FROM_SAMPLE", False)
+        pooled, limit = self.run.readings.to_learn_from(self.job.LOOK_BACK_DAYS, sampled=sampled)
         fitted = self._fit(pooled)
+        if limit is not None:
+            fitted = {**fitted, "learned_up_to": limit}
         self.model, self.version = fitted, model_version(name, fitted)
         choice: Choice | None = None
         if hasattr(self.job, "evaluate"):
@@ -401,172 +425,3 @@ class _Work:
         last = self.database.retrying(lambda conn: read_last_period(conn, name, as_of), read_only=True)
         learner = cast("LearnsFromPast", self.job)
         return learner.fit(leads, as_of, past=self.past, last_period=last)
-
-    def _shards(self, leads: Leads) -> list[BoolArray]:
-        """Cut the clients into fixed shares by a hash of their id."""
-        ids = leads.clients.ids
-        wanted = np.array([not self.request.clients or i in self.request.clients for i in ids], dtype=bool)
-        n = self.request.shards or max(1, -(-len(ids) // CLIENTS_PER_SHARD))
-        share = np.array([zlib.crc32(str(i).encode()) % n for i in ids], dtype=np.int64)
-        masks = [wanted & (share == number) for number in range(n)]
-        return [mask for mask in masks if mask.any()]
-
-    def _shard(self, leads: Leads, keep: BoolArray) -> None:
-        """Analyse and write some clients; where that fails, halve until the failing client is alone and named."""
-        part = leads.of_clients(keep)
-        try:
-            self._write(self._analyse(part), [i for i in part.clients.ids if i is not None], with_global=False)
-            self.summary.clients += len(part.clients)
-        except (WorkerError, BrokenPipeError):
-            raise
-        except (
-            psycopg.errors.UndefinedTable,
-            psycopg.errors.UndefinedColumn,
-            psycopg.errors.InsufficientPrivilege,
-        ) as exc:
-            # no client's fault: the database changed under the run
-            raise DatabaseShapeError(
-                [f"The database changed during the run ({type(exc).__name__}): run check."]
-            ) from exc
-        except Exception as exc:
-            if isinstance(exc, psycopg.Error) and not _may_be_the_rows(exc):
-                raise
-            # The other clients' snapshots must not be lost with this one's.
-            members = np.flatnonzero(keep)
-            if len(members) == 1:
-                client_id = str(leads.clients.ids[members[0]])
-                get_logger().error("client.failed", job=self.job.NAME, client_id=client_id, error=describe_error(exc))
-                self.summary.failed_clients.append(client_id)
-                return
-            for half in (members[: len(members) // 2], members[len(members) // 2 :]):
-                mask = np.zeros(len(keep), dtype=bool)
-                mask[half] = True
-                self._shard(leads, mask)
-
-    def _analyse(self, leads: Leads) -> list[Snapshot]:
-        as_of = self.request.as_of
-        if self.resolved is not None:
-            reviewing = cast("ReviewsClaims", self.job)
-            findings = reviewing.analyse(leads, self.model, as_of, self._generator(), past=self.resolved)
-        else:
-            findings = self.job.analyse(leads, self.model, as_of, self._generator())
-        reconcile = getattr(self.job, "reconcile", None)
-        if reconcile is not None:
-            everything = findings
-            findings = reconcile(findings, self.past, as_of)
-            if self.job.EVENT_TYPE in NAMED:
-                kept = {(finding.event_type, finding.claim_key) for finding in findings}
-                self.on_record = [f for f in everything if (f.event_type, f.claim_key) not in kept]
-                counted = self.summary.passed_over.get("already_on_record", 0)
-                self.summary.passed_over["already_on_record"] = counted + len(self.on_record)
-                self._count_undated(findings)
-                self.told, findings = findings, self._without_known(findings, leads)
-        findings = self._with_names(findings)
-        language = dict(zip(leads.clients.ids, leads.clients.language, strict=True))
-        return [
-            make_snapshot(finding, as_of, self.version, language.get(finding.client_id) or self.settings.language)
-            for finding in findings
-        ]
-
-    def _count_undated(self, findings: Sequence[Finding]) -> None:
-        """Count the conversions that nothing dates, and those that are over without anything telling since when."""
-        passed_over = self.summary.passed_over
-        for name, number in (
-            ("undated_conversions", sum(finding.content.get("dated") is False for finding in findings)),
-            ("undated_reversions", sum(bool(finding.facts.get("lapsed")) for finding in findings)),
-        ):
-            passed_over[name] = passed_over.get(name, 0) + number
-
-    def _without_known(self, findings: list[Finding], leads: Leads) -> list[Finding]:
-        """Leave out the events that are written already: once written they stay."""
-        self.known = 0
-        if self.request.dry_run or not findings:
-            return findings
-        client_ids = [i for i in leads.clients.ids if i is not None]
-        known = self.database.retrying(
-            lambda conn: read_known_events(conn, client_ids, id_type=self._id_type), read_only=True
-        )
-        new = [f for f in findings if (f.client_id, f.event_type, f.claim_key) not in known]
-        self.known = len(findings) - len(new)
-        return new
-
-    @property
-    def _id_type(self) -> str:
-        return self.catalogue.type_of("growth_brain", "client_id") or "uuid"
-
-    def _generator(self) -> np.random.Generator:
-        """Seed by job and as_of alone: never by shard, worker or process."""
-        as_of = self.request.as_of.astimezone(UTC).isoformat()
-        digest = hashlib.sha256(f"{self.job.NAME}|{as_of}".encode()).digest()
-        return np.random.default_rng(int.from_bytes(digest[:8], "big"))
-
-    def _with_names(self, findings: Sequence[Finding]) -> list[Finding]:
-        """Fill in lead_name where the setting allows it, for the two event types that show it."""
-        ids = [finding.content["lead_id"] for finding in findings if finding.event_type in NAMED]
-        if not ids:
-            return list(findings)
-        names: dict[str, str] = {}
-        if self.settings.store_lead_names:
-            names = self.database.retrying(lambda conn: read_lead_names(conn, self.catalogue, ids), read_only=True)
-        return [
-            replace(finding, content={**finding.content, **self._personal(finding, names)})
-            if finding.event_type in NAMED
-            else finding
-            for finding in findings
-        ]
-
-    def _personal(self, finding: Finding, names: Mapping[str, str]) -> dict[str, Json]:
-        personal: dict[str, Json] = {"lead_name": names.get(finding.content["lead_id"])}
-        reason = finding.content.get("reason")
-        if reason and not self.settings.store_lead_names:
-            # "Other: ..." is free text about a person; what the application offers to choose from is not.
-            choice = str(reason).partition(":")[0].strip()
-            personal["reason"] = choice if fold(choice) in REASONS_TO_CHOOSE else None
-        return personal
-
-    def _write(self, snapshots: Sequence[Snapshot], client_ids: Sequence[str], *, with_global: bool) -> None:
-        if self.request.dry_run:
-            for snapshot in snapshots:
-                self.outlets.snapshot(snapshot)
-            self.summary.snapshots += len(snapshots)
-            return
-
-        id_type = self._id_type
-        self.written, number, tries = self.written + 1, self.written, itertools.count()
-
-        def transaction(conn: Connection[Any]) -> Written:
-            if self.lease is not None:
-                renew_lease(conn, self.lease, self.settings.lease_seconds)
-                if next(tries) > 0:  # the connection may have been lost after the COMMIT
-                    known = read_shard(conn, self.lease, number)
-                    if known is not None:
-                        return Written(**known)
-            written = write(conn)
-            if self.lease is not None:
-                note_shard(conn, self.lease, number, asdict(written))
-            return written
-
-        def write(conn: Connection[Any]) -> Written:
-            if self.job.EVENT_TYPE in NAMED:
-                withdrawn = withdraw_events(
-                    conn, client_ids, self.request.as_of, on_record=self.on_record, told=self.told, id_type=id_type
-                )
-            else:
-                withdrawn = delete_withdrawn(
-                    conn,
-                    self.job.EVENT_TYPE,
-                    self.request.as_of,
-                    client_ids,
-                    with_global=with_global,
-                    snapshots=snapshots,
-                    id_type=id_type,
-                )
-            return withdrawn + write_snapshots(conn, snapshots, id_type=id_type)
-
-        written = self.database.retrying(transaction, read_only=False)
-        self.summary.snapshots += len(snapshots) + self.known
-        self.summary.inserted += written.inserted
-        self.summary.updated += written.updated
-        self.summary.deleted += written.deleted
-        self.summary.unchanged += len(snapshots) + self.known - written.inserted - written.updated
-        self.told, self.on_record, self.known = [], [], 0

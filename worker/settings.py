@@ -14,6 +14,9 @@ from worker.timetable import CHORES, JOB_NAMES, REPORT, REPORT_AT
 
 PREFIX = "WORKER_"
 SCHEDULE_PREFIX = "WORKER_SCHEDULE_"
+LOCAL, PROCESSES, DASK = "local", "processes", "dask"  # where shards may be worked on
+DASK_PROTOCOLS = ("tcp://", "tls://", "ws://", "wss://")
+MOST_PROCESSES = 1024
 LONGEST_DAYS = 36_500
 LONGEST_SECONDS = 86_400  # a day; PostgreSQL counts timeouts in milliseconds of 32 bits, and no wait here means more
 
@@ -90,6 +93,28 @@ def _address(text: str) -> tuple[str, int]:
     if not (port.isascii() and port.isdecimal() and len(port) < 6 and 0 < int(port) < 65_536):
         raise ValueError(f"is {text!r}, not an address such as 127.0.0.1:9464")
     return host, int(port)
+
+
+def parse_executor(text: str) -> str:
+    """Check the word for an executor; ValueError says what is wrong with it, and what was probably meant."""
+    word, equals, value = text.strip().partition("=")
+    kind = word.strip().lower()
+    if kind == LOCAL and not equals:
+        return LOCAL
+    if kind == PROCESSES:
+        number = value.strip()
+        if not equals:
+            return PROCESSES
+        if number.isascii() and number.isdecimal() and len(number) < 5 and 1 <= int(number) <= MOST_PROCESSES:
+            return f"{PROCESSES}={int(number)}"
+        raise ValueError(f"is {text!r}: after processes= stands their number, from 1 to {MOST_PROCESSES}")
+    if kind == DASK:
+        if value.strip().startswith(DASK_PROTOCOLS) and "@" not in value:
+            return f"{DASK}={value.strip()}"
+        raise ValueError(f"is {text!r}: the address of a Dask scheduler is like dask=tcp://scheduler:8786")
+    near = difflib.get_close_matches(kind, (LOCAL, PROCESSES, DASK), n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ValueError(f"is {text!r}, not one of local, processes, processes=4 or dask=tcp://scheduler:8786{hint}")
 
 
 def _schedules(environ: Mapping[str, str], problems: list[str]) -> dict[str, Schedule]:
@@ -193,6 +218,12 @@ class Settings:
     )
     database_wait_seconds: int = _setting(
         "WORKER_DATABASE_WAIT_SECONDS", "how long to keep trying while the database is away", _seconds(0), 60
+    )
+    executor: str = _setting(
+        "WORKER_EXECUTOR",
+        "where shards are worked on: local, processes, processes=N or dask=tcp://scheduler:8786",
+        parse_executor,
+        LOCAL,
     )
     statement_timeout_seconds: int = _setting(
         "WORKER_STATEMENT_TIMEOUT_SECONDS", "the longest a single statement may take", _seconds(1), 300

@@ -16,17 +16,16 @@ from typing import Any
 
 import numpy as np
 from psycopg import Connection
-from psycopg.rows import dict_row
 
 from worker.database.catalogue import Catalogue
 from worker.database.queries import query
+from worker.growth_brain import read_foreign_events_of
 from worker.jobs.finding import Json
 from worker.leads import UNDATED, Leads, to_microseconds
 from worker.plain_json import plain_json
 from worker.reading import as_array, read_leads
 from worker.registry import code_version
 from worker.statistics import IntArray
-from worker.vocabulary import OUTCOME_CLIENT_CLOSED, TAG_CONVERTED
 
 LOOKED_AT = ("clients", "lead_memory", "lead_actions", "growth_brain")
 MOST_CHANGES = 20_000  # rows; from there on reading everything is about as fast as reading the clients they belong to
@@ -130,19 +129,12 @@ def read_changes(
     for client, instant in upcoming(leads, to_microseconds(as_of)).items():
         ahead[client] = min(instant, ahead.get(client, instant))
     return Changes(
-        replace(following, upcoming=ahead), models[0][1], leads, _foreign_events(conn, leads), report.passed_over()
+        replace(following, upcoming=ahead),
+        models[0][1],
+        leads,
+        read_foreign_events_of(conn, leads),
+        report.passed_over(),
     )
-
-
-def _foreign_events(conn: Connection[Any], leads: Leads) -> list[dict[str, Any]]:
-    """Read the application's own rows of those leads that may have an event at all."""
-    telling = (leads.tag == TAG_CONVERTED) | (leads.outcome == OUTCOME_CLIENT_CLOSED)
-    if leads.actions is not None:
-        a = leads.actions
-        telling[a.lead[a.winning_by_tag | a.winning_by_outcome | a.excused]] = True
-    with conn.cursor(row_factory=dict_row) as cursor:
-        ids = leads.id[telling].tolist()
-        return cursor.execute(query("read_foreign_events_of_leads"), {"lead_ids": ids}).fetchall()
 
 
 def _changed_clients(conn: Connection[Any], catalogue: Catalogue, job: str, horizon: int) -> set[str] | None:

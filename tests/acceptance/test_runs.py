@@ -24,7 +24,7 @@ from support import (
     without,
 )
 
-import worker.runner
+import worker.readings
 from worker.jobs import urgency_trend
 
 DAY = "2025-03-30"
@@ -236,14 +236,14 @@ def test_a_failing_client_is_named_and_the_others_are_kept(database_url, company
 
 def test_a_client_deleted_while_the_run_goes_on(database_url, company, connect, monkeypatch):
     conn, clients = company
-    read_leads = worker.runner.read_leads
+    read_leads = worker.readings.read_leads
 
     def read_and_then_delete(*arguments):
         found = read_leads(*arguments)
         connect(database_url).execute("DELETE FROM clients WHERE client_id = %s", [clients[0]])
         return found
 
-    monkeypatch.setattr(worker.runner, "read_leads", read_and_then_delete)
+    monkeypatch.setattr(worker.readings, "read_leads", read_and_then_delete)
     summaries = run(database_url, "all", "--as-of", DAY, "--json").json["jobs"]
     assert {job["status"] for job in summaries} == {"done"}
     assert not any(job["failed_clients"] for job in summaries)
@@ -252,14 +252,14 @@ def test_a_client_deleted_while_the_run_goes_on(database_url, company, connect, 
 
 def test_leads_that_vanish_while_the_run_goes_on(database_url, company, connect, monkeypatch):
     conn, _ = company
-    read_leads = worker.runner.read_leads
+    read_leads = worker.readings.read_leads
 
     def read_and_then_delete(*arguments):
         found = read_leads(*arguments)
         connect(database_url).execute("DELETE FROM lead_memory")
         return found
 
-    monkeypatch.setattr(worker.runner, "read_leads", read_and_then_delete)
+    monkeypatch.setattr(worker.readings, "read_leads", read_and_then_delete)
     run(database_url, "all", "--as-of", DAY)
     assert len(snapshots(conn)) > 20
 
@@ -365,13 +365,13 @@ def test_a_run_whose_holder_died_is_taken_over(database_url, company):
 def test_a_zombie_cannot_commit(database_url, company, connect, monkeypatch):
     """Its lease ran out and another process took the run over: what it computed is not written any more."""
     conn, _ = company
-    read_leads = worker.runner.read_leads
+    read_leads = worker.readings.read_leads
 
     def read_and_be_overtaken(*arguments):
         connect(database_url).execute("UPDATE worker.runs SET token = token + 1, holder = 'elsewhere:1'")
         return read_leads(*arguments)
 
-    monkeypatch.setattr(worker.runner, "read_leads", read_and_be_overtaken)
+    monkeypatch.setattr(worker.readings, "read_leads", read_and_be_overtaken)
     outcome = run_worker(database_url, "urgency_trend", "--as-of", DAY)
     assert outcome.code == 1
     assert "took over" in outcome.out

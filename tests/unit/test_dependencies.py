@@ -41,18 +41,18 @@ def imported_modules() -> set[str]:
 
 
 DECLARED = requirements(*METADATA["dependencies"])
-EMBEDDED = requirements(*METADATA["optional-dependencies"]["embedded"])
-REPORT = requirements(*METADATA["optional-dependencies"]["report"])
+EXTRAS = ("embedded", "dask", "report")
+OPTIONAL = requirements(*(text for extra in EXTRAS for text in METADATA["optional-dependencies"][extra]))
 DEV = requirements(*METADATA["optional-dependencies"]["dev"])
 
 
-@pytest.mark.parametrize("name", sorted({*DECLARED, *EMBEDDED, *REPORT} - NEVER_IMPORTED))
+@pytest.mark.parametrize("name", sorted({*DECLARED, *OPTIONAL} - NEVER_IMPORTED))
 def test_each_dependency_is_imported(name):
     assert module_of(name) in imported_modules()
 
 
 def test_each_import_is_declared():
-    assert imported_modules() <= {module_of(name) for name in {*DECLARED, *EMBEDDED, *REPORT}}
+    assert imported_modules() <= {module_of(name) for name in {*DECLARED, *OPTIONAL}}
 
 
 def read_lock(name: str) -> list[tuple[str, str, str]]:
@@ -66,7 +66,7 @@ def read_lock(name: str) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(
     ("lock", "declared"),
-    [("requirements.lock", DECLARED), ("requirements-dev.lock", {**DECLARED, **EMBEDDED, **REPORT, **DEV})],
+    [("requirements.lock", DECLARED), ("requirements-dev.lock", {**DECLARED, **OPTIONAL, **DEV})],
 )
 def test_lock_pins_what_is_declared_by_hash(lock, declared):
     entries = read_lock(lock)

@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from worker.commands.command import command, jobs_argument, json_option, option
-from worker.commands.options import EARLIEST_YEAR, echo_json, jobs_named, parse_date, read_settings
+from worker.commands.command import command, executor_option, jobs_argument, json_option, option
+from worker.commands.options import EARLIEST_YEAR, echo_json, executor_word, jobs_named, parse_date, read_settings
 from worker.terminal import fit
 
 
@@ -28,14 +28,17 @@ from worker.terminal import fit
 @option("--from", "first", required=True, metavar="DATE", help="The first day.")
 @option("--to", "last", metavar="DATE", help="The last day [yesterday].")
 @option("--every", default="1d", help="From one day to the next that is made: 1d, 7d, 1month ... [1d].")
+@executor_option
 @json_option("what was done")
-def backfill(names: tuple[str, ...], *, first: str, last: str | None, every: str, as_json: bool) -> int:
+def backfill(
+    names: tuple[str, ...], *, first: str, last: str | None, every: str, executor: str | None, as_json: bool
+) -> int:
     """Make past days' snapshots from what was known then.
 
     Days that are done are passed over, so it can be stopped and called again.
     """
     settings = read_settings()
-    wanted = jobs_named(names)
+    wanted, where = jobs_named(names), executor_word(executor, settings)
     zone, now = settings.timezone, datetime.now(tz=settings.timezone)
     days = [_whole_day(text, name, zone, now) for text, name in ((first, "--from"), (last, "--to")) if text is not None]
     if last is None:
@@ -53,7 +56,7 @@ def backfill(names: tuple[str, ...], *, first: str, last: str | None, every: str
     outcome = "failed"
     try:
         with open_pool(settings) as database, progress_bar("days") as progress:
-            run_backfill(database, settings, wanted, instants, progress=progress, tallies=tallies)
+            run_backfill(database, settings, wanted, instants, executor=where, progress=progress, tallies=tallies)
         outcome = "failed" if any(tally.failed or tally.held for tally in tallies) else "done"
     except KeyboardInterrupt:
         outcome = "interrupted"

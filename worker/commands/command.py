@@ -89,6 +89,11 @@ as_of_option = option(
 )
 
 
+executor_option = option(
+    "--executor", metavar="WHERE", help="Work on shards here (local), in processes=N, or on dask=tcp://... [local]."
+)
+
+
 def json_option(what: str, more: str = "") -> Decorator:
     """Declare --json, which prints `what` as one JSON object."""
     return option("--json", "as_json", is_flag=True, help=f"Print {what} as one JSON object{more}.")

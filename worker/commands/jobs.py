@@ -7,8 +7,16 @@ from typing import Any
 import click
 
 from worker.commands import ALL, JOBS_COMMAND
-from worker.commands.command import WorkerCommand, as_of_option, command, jobs_argument, json_option, option
-from worker.commands.options import client_ids, echo_json, jobs_named, parse_as_of, read_settings
+from worker.commands.command import (
+    WorkerCommand,
+    as_of_option,
+    command,
+    executor_option,
+    jobs_argument,
+    json_option,
+    option,
+)
+from worker.commands.options import client_ids, echo_json, executor_word, jobs_named, parse_as_of, read_settings
 from worker.settings import Settings
 from worker.terminal import fit
 
@@ -61,6 +69,7 @@ class _Jobs(WorkerCommand):
     "--wait", type=click.FloatRange(min=0), help="Seconds to wait for a run that another process holds [lease + 5]."
 )
 @option("--shards", type=click.IntRange(min=1), help="Cut the clients into this many shares [one per 1,000 clients].")
+@executor_option
 @json_option("the run's summary", "; with --dry-run: on stderr")
 def jobs(
     names: tuple[str, ...],
@@ -71,6 +80,7 @@ def jobs(
     if_due: bool,
     wait: float | None,
     shards: int | None,
+    executor: str | None,
     as_json: bool,
 ) -> int:
     """Run jobs once, now or as of a past instant.
@@ -90,6 +100,7 @@ def jobs(
         if_due=if_due,
         wait_seconds=settings.lease_seconds + 5 if wait is None else wait,
         shards=shards,
+        executor=executor_word(executor, settings),
     )
     return _run(settings, request, as_json=as_json)
 

@@ -12,11 +12,19 @@ from zoneinfo import ZoneInfo
 import click
 
 from worker.commands import ALL, COMMANDS, JOBS_COMMAND
-from worker.settings import Settings, warn_about_unknown
+from worker.settings import Settings, parse_executor, warn_about_unknown
 from worker.stopping import Stop
 
 EARLIEST_YEAR = 2000  # the reader takes no older stamp for a date
 DAYS_BY_NAME = {"today": 0, "yesterday": 1}  # how many days ago; for crontabs, which have no date that works everywhere
+
+
+def executor_word(text: str | None, settings: Settings) -> str:
+    """Read --executor; without it the settings tell."""
+    try:
+        return settings.executor if text is None else parse_executor(text)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc), param_hint="--executor") from exc
 
 
 def echo_json(document: Any, *, err: bool = False) -> None:

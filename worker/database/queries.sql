@@ -198,7 +198,7 @@ SELECT g.client_id::text AS client_id, g.event_type, g.learning_snapshot ->> 'pe
         'as_of', g.learning_snapshot -> 'carried_from' ->> 'as_of') AS carried_from
 FROM growth_brain AS g
 WHERE g.event_type = 'pattern_detected' AND g.created_at >= %(since)s AND isfinite(g.created_at)
-    AND g.learning_snapshot ->> 'period_key' IS NOT NULL AND g.learning_snapshot ->> 'last_seen' IS NOT NULL
+    AND g.learning_snapshot ->> 'period_key' IS NOT NULL AND g.learning_snapshot ->> 'last_seen' IS NOT NULL {some}
 ORDER BY g.created_at, g.id
 
 -- name: read_foreign_events
@@ -208,7 +208,7 @@ SELECT g.event_type, g.client_id::text AS client_id, g.learning_snapshot ->> 'le
     left(g.learning_snapshot ->> 'conversion_value', 40) AS conversion_value
 FROM growth_brain AS g
 WHERE g.event_type IN ('conversion', 'reversion') AND g.learning_snapshot ->> 'period_key' IS NULL
-    AND g.created_at BETWEEN '2000-01-01' AND '9999-01-01'
+    AND g.created_at BETWEEN '2000-01-01' AND '9999-01-01' {some}
 
 -- name: withdraw_events
 -- Our own rows of events that the application has put on record since, and undated conversions that are dated now.
@@ -614,6 +614,14 @@ WHERE r.shard = -1 AND (r.period_key >= %(since)s OR n.job IS NOT NULL OR (r.job
     SELECT o.job, max(o.period_key) FROM worker.runs AS o
     WHERE o.shard = -1 AND o.period_key < %(since)s GROUP BY o.job))
 ORDER BY r.job, r.period_key
+
+-- name: read_identity
+-- Which database this is: its name, and when it was made ready for the worker.
+SELECT concat_ws(' ', current_database(), (SELECT min(m.applied_at) FROM worker.migrations AS m))
+
+-- name: count_clients
+-- How many clients there are.
+SELECT count(*) FROM clients AS c
 
 -- name: read_installed_at
 -- Since when the database is ready for the worker; nothing could run before that.

@@ -6,11 +6,15 @@ A job is a module with these names; adding one touches the list in worker/timeta
 NAME, EVENT_TYPE, TITLE    its name on the command line, the event type of its snapshots, a line for --help
 LOOK_BACK_DAYS             how old the last contact of the leads may be that it reads; None: all
 READS                      optional: which of worker/reading.py's DETAILS it looks at; the others need not be read
+ANALYSES_DAYS              optional: as LOOK_BACK_DAYS, for analyse, where fit looks back further
 fit(leads, as_of)          what is learned from all pooled clients together: a small, plain JSON object
 analyse(leads, model, as_of, rng)   the findings, for the clients in `leads`; each client's depend on its own leads,
                            the model and rng alone. Called again with all pooled leads as one client for the
                            global snapshot.
 reconcile(findings, past, as_of)    optional: fits the findings to the rows of PAST_EVENT_TYPES already written
+LEARNS_FROM_SAMPLE         optional: where true, fit is given a sample of very many clients (worker/sample.py), whose
+                           limit the model then holds as "learned_up_to"
+ONE_READING                optional: where true, shards are cut out of one reading of all leads, however many they are
 INCREMENTAL                optional: where true, a run reads only the clients whose rows changed since the last one:
                            what is said of a client must not depend on others but through the model, nor on as_of but
                            through the dates of its rows

@@ -48,6 +48,7 @@ EVENT_TYPE = "conversion"
 TITLE = "record conversions and reversions"
 LOOK_BACK_DAYS: int | None = None
 PAST_EVENT_TYPES = ("conversion", "reversion")
+ONE_READING = True  # every client's events teach how long events last, and a sample would forget most of them
 INCREMENTAL = True  # an event depends on its own client's rows alone, and on what was known when it happened
 
 STAYS = timedelta(days=STAYS_DAYS)

@@ -49,7 +49,7 @@ from worker.jobs.windows import (
     serial_correlation,
     top_names,
 )
-from worker.leads import OPEN, Leads
+from worker.leads import OPEN, WINDOW_DAYS, Leads
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.change import CLASS_NAMES, ChangePosterior, class_of, said_class
 from worker.statistics.change_likelihood import mean_change_log_likelihood
@@ -64,6 +64,8 @@ EVENT_TYPE = "engagement_score"
 TITLE = "how engaged are this month's leads, from 0 to 100, and is that changing?"
 LOOK_BACK_DAYS: int | None = trends.LOOK_BACK_DAYS
 READS = ("urgency", "confidence", "source")
+ANALYSES_DAYS = 2 * WINDOW_DAYS
+LEARNS_FROM_SAMPLE = True
 
 PARTS = ("confidence", "urgency", "engaged")
 WEIGHTS = np.array([0.4, 0.3, 0.3])

@@ -48,6 +48,7 @@ EVENT_TYPE = "tone_distribution"
 TITLE = "in which tones do leads write?"
 LOOK_BACK_DAYS: int | None = 60
 READS = ("tone",)
+LEARNS_FROM_SAMPLE = True
 
 DISTANCE = 0.10  # radius of the claimed ball, total variation
 HALF_DISTANCE = 0.25  # of the check: two halves of a small client's leads differ more than either does from the truth

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from worker.jobs.finding import Json
 from worker.leads import WINDOW_DAYS, Leads
+from worker.sample import learned_from
 from worker.statistics import BoolArray, FloatArray
 from worker.statistics.change import ChangePosterior, posterior_of_change
 from worker.statistics.change_prior import Candidates, ChangePrior, fit_change_prior, log_score
@@ -49,8 +50,9 @@ def changes_posterior(
     """
     Combine each client's likelihood with what learn_changes learned.
 
-    informative : shape (clients,), who has leads in both windows. Of these the pooled ones were learned from; all
-        clients taken as one never were.
+    informative : shape (clients,), who has leads in both windows. Of these the pooled ones were learned from, or the
+        sample of them that the model names; all clients taken as one never were.
     """
-    counted = leads.clients.pooled & informative & (leads.clients.ids != (None,))
+    sampled = learned_from(leads.clients, model.get("learned_up_to"))
+    counted = sampled & informative & (leads.clients.ids != (None,))
     return posterior_of_change(log_likelihood, ChangePrior.from_json(model["prior"], grid), counted)

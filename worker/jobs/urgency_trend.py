@@ -50,7 +50,7 @@ from worker.jobs.windows import (
     week_dates,
     weekly_counts,
 )
-from worker.leads import Leads
+from worker.leads import WINDOW_DAYS, Leads
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.change import CLASS_NAMES, ChangePosterior, class_of, said_class
 from worker.statistics.change_likelihood import share_change_log_likelihood
@@ -65,6 +65,8 @@ EVENT_TYPE = "urgency_trend"
 TITLE = "is the share of urgent leads rising, falling or stable?"
 LOOK_BACK_DAYS: int | None = trends.LOOK_BACK_DAYS
 READS = ("urgency",)
+ANALYSES_DAYS = 2 * WINDOW_DAYS
+LEARNS_FROM_SAMPLE = True
 
 DEAD_BAND = 0.05
 GRID = change_grid(DEAD_BAND, limit=1.0)

@@ -1,0 +1,157 @@
+"""
+Where shards are worked on: in this process, in processes beside it, or on a Dask cluster. All are executors as of
+concurrent.futures, and what comes out is the same to the last bit.
+
+What an executor needs is imported when it is used.
+"""
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from worker.errors import WorkerError
+from worker.settings import DASK, LOCAL, PROCESSES
+
+LOST_SECONDS = 60  # with no worker left, shards are given up: longer than a machine takes to start another
+POLL_SECONDS = 1.0
+AHEAD = 4  # tasks handed out for each process: none waits for the next, and not all results wait at once
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class LostShardsError(WorkerError):
+    """Shards were lost with the processes that worked on them; what others did is kept, and a rerun does the rest."""
+
+
+class LocalExecutor(Executor):
+    """Does what it is given at once, in this process and thread."""
+
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
+        """Call the function and give its result as a future; a signal passes through."""
+        future: Future[R] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as exc:  # noqa: BLE001 - it is the future's to raise
+            future.set_exception(exc)
+        return future
+
+
+class InOrder(Generic[T, R]):
+    """Tasks handed out, the first of them at once; their results come in the tasks' order, None for a lost one."""
+
+    def __init__(
+        self, executor: Executor, work: Callable[[T], R], tasks: Iterable[T], ahead: int, alive: Callable[[], bool]
+    ) -> None:
+        self._executor, self._work, self._alive = executor, work, alive
+        self._tasks, self._ahead = iter(tasks), ahead
+        self._pending: deque[Future[R]] = deque()
+        self.lost: list[str] = []  # why, for each lost task
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while len(self._pending) < self._ahead:
+            task = next(self._tasks, None)
+            if task is None:
+                return
+            try:
+                self._pending.append(self._executor.submit(self._work, task))
+            except RuntimeError as exc:  # a broken pool takes nothing more
+                failed: Future[R] = Future()
+                failed.set_exception(exc)
+                self._pending.append(failed)
+
+    def __iter__(self) -> Iterator[R | None]:
+        """Wait for one result after the other, and hand out more."""
+        try:
+            while self._pending:
+                yield self._result(self._pending.popleft())
+                self._hand_out()
+        finally:
+            self.close()
+
+    def _result(self, future: Future[R]) -> R | None:
+        alive_at = time.monotonic()
+        while True:
+            try:
+                return future.result(timeout=POLL_SECONDS)
+            except FutureTimeoutError:
+                alive_at = time.monotonic() if self._alive() else alive_at
+                if time.monotonic() - alive_at < LOST_SECONDS:
+                    continue
+                self.lost.append("no process is left to work on it")
+            except (Exception, CancelledError) as exc:  # noqa: BLE001 - tasks tell errors of their own in their result
+                self.lost.append(type(exc).__name__)
+            return None
+
+    def close(self) -> None:
+        """Call off what nobody has begun."""
+        for future in self._pending:
+            future.cancel()
+        self._pending.clear()
+
+    def ensure_none_lost(self) -> None:
+        """Raise LostShardsError where any was."""
+        if self.lost:
+            raise LostShardsError(
+                f"{len(self.lost)} share(s) of the clients were lost with the processes that worked on them"
+                f" ({', '.join(sorted(set(self.lost)))}); run it again to do the rest"
+            )
+
+
+class Hands:
+    """The executor that a word names, opened when the first shard is handed out, closed at the end of the block."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+        self._stack = contextlib.ExitStack()
+        self._open: tuple[Executor, int, Callable[[], bool]] | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether shards are worked on in this process."""
+        return self.word == LOCAL
+
+    def hand_out(self, work: Callable[[T], R], tasks: Iterable[T]) -> InOrder[T, R]:
+        """Have a function of a module work on tasks."""
+        if self._open is None:
+            self._open = self._stack.enter_context(open_executor(self.word))
+        executor, ahead, alive = self._open
+        return InOrder(executor, work, tasks, ahead, alive)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+
+@contextlib.contextmanager
+def open_executor(word: str) -> Iterator[tuple[Executor, int, Callable[[], bool]]]:
+    """
+    Open an executor while the block runs: itself, how many tasks to hand out ahead, and whether it is alive.
+
+    Raises ConfigurationError where Dask is not installed, WorkerError where its scheduler does not answer.
+    """
+    kind, _, value = word.partition("=")
+    if kind == DASK:
+        from worker.dask_executor import open_dask  # noqa: PLC0415 - an extra, and slow to import
+
+        with open_dask(value) as (executor, workers, alive):
+            yield executor, AHEAD * workers, alive
+    elif kind == PROCESSES:
+        from worker.process_executor import open_processes  # noqa: PLC0415 - only where they are asked for
+
+        number = int(value) if value else os.cpu_count() or 1
+        with open_processes(number) as executor:
+            yield executor, AHEAD * number, lambda: True
+    else:
+        yield LocalExecutor(), 1, lambda: True

@@ -1,0 +1,139 @@
+"""
+The leads that a command reads for all clients together: once for all its jobs, or, where shards read their own, only
+what fits and the global snapshots need.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection
+
+from worker.database.catalogue import Catalogue
+from worker.database.pool import Database
+from worker.database.queries import query
+from worker.jobs import longest_look_back
+from worker.leads import Clients, Leads
+from worker.logs import get_logger
+from worker.reading import ReadingReport, ensure_clients_known, read_clients, read_leads, read_since
+from worker.request import Request
+from worker.sample import learned_from, sample_limit
+from worker.settings import LOCAL, Settings
+from worker.watermark import Horizon, read_horizon
+
+CLIENTS_IN_MEMORY = 20_000  # of more, shards read their own leads instead of being cut out of one reading
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Leads that were read before, far enough back for any as_of at hand, and what was passed over, by reason."""
+
+    leads: Leads
+    passed_over: dict[str, int]
+
+
+def rests_on(settings: Settings, request: Request) -> tuple[object, ...]:
+    """List what, beside rows and code, decides what is written: a run that goes on from another must share it."""
+    return settings.store_lead_names, settings.language, request.as_of.tzinfo
+
+
+def reads_by_shard(database: Database, executor: str) -> bool:
+    """Whether shards read their own leads: where they are worked on elsewhere, or are too many for one reading."""
+    return executor != LOCAL or database.retrying(_count_clients, read_only=True) > CLIENTS_IN_MEMORY
+
+
+def _count_clients(conn: Connection[Any]) -> int:
+    row = conn.execute(query("count_clients")).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate always has a row
+    return int(row[0])
+
+
+class _Kept:
+    """One reading, kept for whoever needs no more than it holds, and the pieces cut out of it."""
+
+    def __init__(self) -> None:
+        self._days: int | None = 0
+        self._leads: Leads | None = None
+        self._parts: dict[int | None, Leads] = {}
+
+    def keep(self, leads: Leads, days: int | None) -> None:
+        self._leads, self._days, self._parts = leads, days, {}
+
+    def covers(self, days: int | None) -> bool:
+        return self._leads is not None and (self._days is None or (days is not None and days <= self._days))
+
+    def part(self, days: int | None, request: Request) -> Leads:
+        assert self._leads is not None  # noqa: S101 - it covers them
+        if days not in self._parts:
+            self._parts[days] = self._leads.in_contact_since(read_since(request.as_of, days))
+        return self._parts[days]
+
+
+class Readings:
+    """
+    What was read for all clients together.
+
+    by_shard : shards read their own leads, so that nothing is read here that no job asks for; otherwise the first job
+        that needs leads has them read for all, with the longest look-back.
+    """
+
+    def __init__(
+        self, database: Database, catalogue: Catalogue, request: Request, history: History | None, *, by_shard: bool
+    ) -> None:
+        self._database, self._catalogue, self._request = database, catalogue, request
+        self._rests_on = rests_on(database.settings, request)
+        self._whole, self._sample = _Kept(), _Kept()
+        self._known: Clients | None = None
+        self.by_shard = by_shard
+        self.passed_over: dict[str, int] = {}
+        self.horizon: Horizon | None = None  # what the last reading of all may have missed; None: unknown
+        if history is not None:
+            self._whole.keep(history.leads, None)  # far enough back for whatever is asked
+            self.passed_over = history.passed_over
+
+    def leads(self, days: int | None) -> Leads:
+        """Give all clients' leads with a look-back of `days`."""
+        if not self._whole.covers(days):
+            far = days if self.by_shard else longest_look_back(self._request.jobs)
+
+            def read(conn: Connection[Any]) -> tuple[Leads, ReadingReport]:
+                self.horizon = read_horizon(conn, self._catalogue, *self._rests_on)
+                return read_leads(conn, self._catalogue, read_since(self._request.as_of, far))
+
+            leads, report = self._database.retrying(read, read_only=True)
+            self._whole.keep(leads, far)
+            self._known, self.passed_over = leads.clients, report.passed_over()
+            ensure_clients_known(leads.clients, self._request.clients)
+            get_logger().info("leads.read", leads=report.leads, **self.passed_over)
+        return self._whole.part(days, self._request)
+
+    def clients(self) -> Clients:
+        """Give all clients."""
+        if self._known is None:
+            if not self.by_shard:
+                return self.leads(0).clients
+            found, unusable = self._database.retrying(lambda c: read_clients(c, self._catalogue), read_only=True)
+            ensure_clients_known(found, self._request.clients)
+            self._known, self.passed_over = found, {"unusable_clients": unusable}
+        return self._known
+
+    def to_learn_from(self, days: int | None, *, sampled: bool) -> tuple[Leads, int | None]:
+        """
+        Give the pooled clients' leads with a look-back of `days`, or those of a sample where they are very many.
+
+        The second value is the hash up to which clients are in the sample; None: all pooled ones are.
+        """
+        limit = sample_limit(self.clients()) if sampled else None
+        if limit is None or not self.by_shard or self._whole.covers(days):
+            leads = self.leads(days)
+            return leads.of_clients(learned_from(leads.clients, limit)), limit
+        if not self._sample.covers(days):
+            ids = _ids(self.clients(), lambda clients: learned_from(clients, limit))
+            since = read_since(self._request.as_of, days)
+            leads, _ = self._database.retrying(lambda c: read_leads(c, self._catalogue, since, ids), read_only=True)
+            self._sample.keep(leads, days)
+        return self._sample.part(days, self._request), limit
+
+
+def _ids(clients: Clients, mark: Callable[[Clients], Any]) -> list[str]:
+    return [i for i, marked in zip(clients.ids, mark(clients).tolist(), strict=True) if marked and i is not None]

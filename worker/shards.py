@@ -1,0 +1,276 @@
+"""A share of the clients: analysed and written in one transaction; halved where it fails, down to a single client."""
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import numpy as np
+import psycopg
+from psycopg import Connection
+
+from worker.database.catalogue import Catalogue
+from worker.database.pool import Database
+from worker.errors import DatabaseShapeError, WorkerError
+from worker.growth_brain import (
+    NAMED,
+    Snapshot,
+    Written,
+    delete_withdrawn,
+    make_snapshot,
+    read_known_events,
+    withdraw_events,
+    write_snapshots,
+)
+from worker.jobs import Job, ReviewsClaims, load_job
+from worker.jobs.finding import Finding, Json
+from worker.leads import Leads
+from worker.ledger import Lease, note_shard, read_shard, renew_lease
+from worker.logs import describe_error
+from worker.reading import read_lead_names
+from worker.vocabulary import fold
+
+# SQLSTATE classes: cardinality, data, constraints, limits (a row too long for an index), RAISE, and those of no class
+ROWS_AT_FAULT = ("21", "22", "23", "2F", "38", "39", "44", "54", "P0", "XX")
+REASONS_TO_CHOOSE = ("other", "autre", "placed in converted by accident", "place dans convertis par erreur")
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What all shares of a run have in common; plain values without secrets, which may go to another machine."""
+
+    job: str
+    as_of: datetime  # aware and in WORKER_TIMEZONE
+    model: Mapping[str, Json]
+    version: str
+    language: str  # of insights where a client's own is not known
+    store_lead_names: bool
+    lease: Lease | None = None  # None: partial or dry, nothing to protect
+    lease_seconds: int = 60
+    dry_run: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a share: counts as in the run's summary, who failed and why, a dry run's snapshots."""
+
+    clients: int = 0
+    snapshots: int = 0
+    inserted: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)  # client_id, and the error without what it quotes
+    passed_over: dict[str, int] = field(default_factory=dict)
+    shown: list[Snapshot] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Analysed:
+    """What there is to write, and of events what is known of them besides."""
+
+    snapshots: list[Snapshot]
+    on_record: Sequence[Finding] = ()  # events that the application recorded
+    told: Sequence[Finding] = ()  # the others, whether they are written already or not
+    known: int = 0  # how many of those are
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+
+
+def _may_be_the_rows(error: psycopg.Error) -> bool:
+    """Whether an error may be due to what some client's rows hold; a full disk or a timeout is not."""
+    return error.sqlstate is not None and error.sqlstate[:2] in ROWS_AT_FAULT
+
+
+def add_counts(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    """Add counts by name."""
+    for name, number in more.items():
+        counts[name] = counts.get(name, 0) + number
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where shares of a run are worked off: a database, and what the run has learned and read for all of them."""
+
+    database: Database
+    catalogue: Catalogue
+    assignment: Assignment
+    past: Sequence[Mapping[str, Any]] = ()  # earlier rows that findings are fitted to
+    resolved: Any = None  # of a job that reviews claims: what became of them
+
+    @property
+    def _job(self) -> Job:
+        return load_job(self.assignment.job)
+
+    def work_off(self, leads: Leads, number: int, outcome: Outcome) -> None:
+        """
+        Analyse and write all clients of `leads`; those that fail alone are named in the outcome.
+
+        number : of the share's first transaction in the ledger; it takes less than twice as many as there are clients.
+        """
+        self._work_off(leads, np.arange(len(leads.clients)), itertools.count(number), outcome)
+
+    def _work_off(self, leads: Leads, members: Any, numbers: Iterator[int], outcome: Outcome) -> None:
+        keep = np.zeros(len(leads.clients), dtype=bool)
+        keep[members] = True
+        part = leads.of_clients(keep)
+        try:
+            client_ids = [i for i in part.clients.ids if i is not None]
+            self.write(self.analyse(part), client_ids, next(numbers), outcome, with_global=False)
+            outcome.clients += len(part.clients)
+        except WorkerError:
+            raise
+        except (
+            psycopg.errors.UndefinedTable,
+            psycopg.errors.UndefinedColumn,
+            psycopg.errors.InsufficientPrivilege,
+        ) as exc:
+            # no client's fault: the database changed under the run
+            raise DatabaseShapeError(
+                [f"The database changed during the run ({type(exc).__name__}): run check."]
+            ) from exc
+        except Exception as exc:
+            if isinstance(exc, psycopg.Error) and not _may_be_the_rows(exc):
+                raise
+            # The other clients' snapshots must not be lost with this one's.
+            if len(members) == 1:
+                outcome.failed.append((str(leads.clients.ids[members[0]]), describe_error(exc)))
+                return
+            for half in (members[: len(members) // 2], members[len(members) // 2 :]):
+                self._work_off(leads, half, numbers, outcome)
+
+    def analyse(self, leads: Leads) -> Analysed:
+        """Find what is to be written about the clients of `leads`."""
+        given, job = self.assignment, self._job
+        rng = generator(given.job, given.as_of)
+        if self.resolved is not None:
+            reviewing = cast("ReviewsClaims", job)
+            findings = reviewing.analyse(leads, given.model, given.as_of, rng, past=self.resolved)
+        else:
+            findings = job.analyse(leads, given.model, given.as_of, rng)
+        reconcile = getattr(job, "reconcile", None)
+        if reconcile is None:
+            return Analysed(self._snapshots(findings, leads))
+        everything, findings = findings, reconcile(findings, self.past, given.as_of)
+        if job.EVENT_TYPE not in NAMED:
+            return Analysed(self._snapshots(findings, leads))
+        kept = {(finding.event_type, finding.claim_key) for finding in findings}
+        on_record = [f for f in everything if (f.event_type, f.claim_key) not in kept]
+        new = self._without_known(findings, leads)
+        passed_over = {"already_on_record": len(on_record), **_undated(findings)}
+        snapshots = self._snapshots(self._with_names(new), leads)
+        return Analysed(snapshots, on_record, findings, len(findings) - len(new), passed_over)
+
+    def _snapshots(self, findings: Sequence[Finding], leads: Leads) -> list[Snapshot]:
+        given = self.assignment
+        language = dict(zip(leads.clients.ids, leads.clients.language, strict=True))
+        return [
+            make_snapshot(finding, given.as_of, given.version, language.get(finding.client_id) or given.language)
+            for finding in findings
+        ]
+
+    def _without_known(self, findings: list[Finding], leads: Leads) -> list[Finding]:
+        """Leave out the events that are written already: once written they stay."""
+        if self.assignment.dry_run or not findings:
+            return findings
+        client_ids = [i for i in leads.clients.ids if i is not None]
+        known = self.database.retrying(
+            lambda conn: read_known_events(conn, client_ids, id_type=self._id_type), read_only=True
+        )
+        return [f for f in findings if (f.client_id, f.event_type, f.claim_key) not in known]
+
+    @property
+    def _id_type(self) -> str:
+        return self.catalogue.type_of("growth_brain", "client_id") or "uuid"
+
+    def _with_names(self, findings: Sequence[Finding]) -> list[Finding]:
+        """Fill in lead_name where the setting allows it, for the two event types that show it."""
+        ids = [finding.content["lead_id"] for finding in findings]
+        names: dict[str, str] = {}
+        if self.assignment.store_lead_names and ids:
+            names = self.database.retrying(lambda conn: read_lead_names(conn, self.catalogue, ids), read_only=True)
+        return [replace(f, content={**f.content, **self._personal(f, names)}) for f in findings]
+
+    def _personal(self, finding: Finding, names: Mapping[str, str]) -> dict[str, Json]:
+        personal: dict[str, Json] = {"lead_name": names.get(finding.content["lead_id"])}
+        reason = finding.content.get("reason")
+        if reason and not self.assignment.store_lead_names:
+            # "Other: ..." is free text about a person; what the application offers to choose from is not.
+            choice = str(reason).partition(":")[0].strip()
+            personal["reason"] = choice if fold(choice) in REASONS_TO_CHOOSE else None
+        return personal
+
+    def write(
+        self, found: Analysed, client_ids: Sequence[str], number: int, outcome: Outcome, *, with_global: bool
+    ) -> None:
+        """Write what was found in one transaction under the run's token, and count it."""
+        if self.assignment.dry_run:
+            outcome.shown += found.snapshots
+            written = Written()
+        else:
+            written = self._write(found, client_ids, number, with_global=with_global)
+        told = len(found.snapshots) + found.known
+        outcome.snapshots += told
+        outcome.inserted += written.inserted
+        outcome.updated += written.updated
+        outcome.deleted += written.deleted
+        outcome.unchanged += 0 if self.assignment.dry_run else told - written.inserted - written.updated
+        add_counts(outcome.passed_over, found.passed_over)
+
+    def _write(self, found: Analysed, client_ids: Sequence[str], number: int, *, with_global: bool) -> Written:
+        lease, seconds, tries = self.assignment.lease, self.assignment.lease_seconds, itertools.count()
+
+        def transaction(conn: Connection[Any]) -> Written:
+            if lease is None:
+                return write(conn)
+            if next(tries) > 0:  # the COMMIT of the try before may still be going on: it holds the run's row
+                renew_lease(conn, lease, seconds)
+            # The connection may have been lost after the COMMIT, or the process that this share was first given to.
+            known = read_shard(conn, lease, number)
+            if known is not None:
+                return Written(**known)
+            written = write(conn)
+            # Last, as it locks the run's row until the COMMIT: shares are written side by side, and none under an old
+            # token all the same.
+            renew_lease(conn, lease, seconds)
+            note_shard(conn, lease, number, asdict(written))
+            return written
+
+        def write(conn: Connection[Any]) -> Written:
+            withdrawn = self._withdraw(conn, found, client_ids, with_global=with_global)
+            return withdrawn + write_snapshots(conn, found.snapshots, id_type=self._id_type)
+
+        return self.database.retrying(transaction, read_only=False)
+
+    def _withdraw(
+        self, conn: Connection[Any], found: Analysed, client_ids: Sequence[str], *, with_global: bool
+    ) -> Written:
+        as_of, event_type = self.assignment.as_of, self._job.EVENT_TYPE
+        if event_type in NAMED:
+            return withdraw_events(
+                conn, client_ids, as_of, on_record=found.on_record, told=found.told, id_type=self._id_type
+            )
+        return delete_withdrawn(
+            conn,
+            event_type,
+            as_of,
+            client_ids,
+            with_global=with_global,
+            snapshots=found.snapshots,
+            id_type=self._id_type,
+        )
+
+
+def generator(job: str, as_of: datetime) -> np.random.Generator:
+    """Seed by job and as_of alone: never by shard, worker or process."""
+    digest = hashlib.sha256(f"{job}|{as_of.astimezone(UTC).isoformat()}".encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
+
+
+def _undated(findings: Sequence[Finding]) -> dict[str, int]:
+    """Count the conversions that nothing dates, and those that are over without anything telling since when."""
+    return {
+        "undated_conversions": sum(finding.content.get("dated") is False for finding in findings),
+        "undated_reversions": sum(bool(finding.facts.get("lapsed")) for finding in findings),
+    }
