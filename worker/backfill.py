@@ -89,7 +89,7 @@ def run_backfill(
     tallies.extend(JobTally(job) for job in jobs)
     by_job = {tally.job: tally for tally in tallies}
     history = None
-    if not reads_by_shard(database, executor):
+    if not reads_by_shard(database, catalogue, executor):
         since = read_since(instants[0], longest_look_back(jobs))
         leads, report = database.retrying(lambda conn: read_leads(conn, catalogue, since), read_only=True)
         history = History(leads, report.passed_over())

@@ -37,9 +37,19 @@ def rests_on(settings: Settings, request: Request) -> tuple[object, ...]:
     return settings.store_lead_names, settings.language, request.as_of.tzinfo
 
 
-def reads_by_shard(database: Database, executor: str) -> bool:
-    """Whether shards read their own leads: where they are worked on elsewhere, or are too many for one reading."""
-    return executor != LOCAL or database.retrying(_count_clients, read_only=True) > CLIENTS_IN_MEMORY
+def reads_by_shard(database: Database, catalogue: Catalogue, executor: str) -> bool:
+    """
+    Whether shards read their own leads: where they are worked on elsewhere, or are too many for one reading.
+
+    Never where no key keeps an id from being that of two clients' leads: whose its actions are is only seen in the
+    whole.
+    """
+    if executor == LOCAL and database.retrying(_count_clients, read_only=True) <= CLIENTS_IN_MEMORY:
+        return False
+    if not catalogue.is_unique("lead_memory", "id"):
+        get_logger().warning("shards.of_one_reading", reason="lead_memory has no unique key on id")
+        return False
+    return True
 
 
 def _count_clients(conn: Connection[Any]) -> int:
@@ -112,9 +122,9 @@ class Readings:
         if self._known is None:
             if not self.by_shard:
                 return self.leads(0).clients
-            found, unusable = self._database.retrying(lambda c: read_clients(c, self._catalogue), read_only=True)
-            ensure_clients_known(found, self._request.clients)
-            self._known, self.passed_over = found, {"unusable_clients": unusable}
+            found = self._database.retrying(lambda conn: read_clients(conn, self._catalogue), read_only=True)
+            ensure_clients_known(found.clients, self._request.clients)
+            self._known, self.passed_over = found.clients, {"unusable_clients": found.unusable}
         return self._known
 
     def to_learn_from(self, days: int | None, *, sampled: bool) -> tuple[Leads, int | None]:

@@ -78,7 +78,7 @@ def run_jobs(
     hands : an executor that stays open for the next call; None: one of this call alone, as the request names it.
     """
     catalogue = require_ready(database)
-    by_shard = history is None and reads_by_shard(database, request.executor)
+    by_shard = history is None and reads_by_shard(database, catalogue, request.executor)
     readings = Readings(database, catalogue, request, history, by_shard=by_shard)
     summaries: list[JobSummary] = []
     with contextlib.nullcontext(hands) if hands is not None else Hands(request.executor) as opened:
@@ -316,7 +316,7 @@ class _Work:
         place = Workplace(self.database, self.run.catalogue, given, self.past)
         with_global = not self.request.clients and bool(clients.pooled.any())
         with (
-            with_place(command, self.database, self.run.catalogue),
+            self._here(command),
             contextlib.closing(self.run.hands.hand_out(run_shard, tasks)) as results,
         ):
             everybody = LocalExecutor().submit(self._analyse_everybody, place) if with_global else None
@@ -330,6 +330,12 @@ class _Work:
             with self._counted() as outcome:
                 place.write(everybody.result(), [], number, outcome, with_global=True)
             self._progress(len(tasks) + 1, len(tasks) + 1)
+
+    def _here(self, command: Command) -> contextlib.AbstractContextManager[None]:
+        """Let tasks that are worked off in this process use what it has opened."""
+        if self.run.hands.is_local:
+            return with_place(command, self.database, self.run.catalogue)
+        return contextlib.nullcontext()
 
     def _analyse_everybody(self, place: Workplace) -> Analysed:
         days = getattr(self.job, "ANALYSES_DAYS", self.job.LOOK_BACK_DAYS)

@@ -31,7 +31,7 @@ from worker.growth_brain import read_past
 from worker.jobs import load_job
 from worker.leads import Leads
 from worker.logs import describe_error
-from worker.reading import ReadingReport, read_leads, read_since
+from worker.reading import KnownClients, ReadingReport, read_clients, read_leads, read_since
 from worker.registry import code_version
 from worker.settings import Settings
 from worker.shards import Assignment, Outcome, Workplace
@@ -92,8 +92,7 @@ def run_shard(task: ShardTask) -> Done:
     """Read, analyse and write a share of the clients; whatever goes wrong is in the result."""
     outcome = Outcome()
     try:
-        database, catalogue = _bench.place(task.command)
-        _work_off(database, catalogue, task, outcome)
+        _work_off(_bench.place(task.command), task, outcome)
     except (ConfigurationError, DatabaseShapeError) as exc:
         return Done(outcome, (type(exc).__name__, tuple(exc.problems)))
     except WorkerError as exc:
@@ -103,14 +102,15 @@ def run_shard(task: ShardTask) -> Done:
     return Done(outcome)
 
 
-def _work_off(database: Database, catalogue: Catalogue, task: ShardTask, outcome: Outcome) -> None:
+def _work_off(place: "_Place", task: ShardTask, outcome: Outcome) -> None:
+    database, catalogue = place.database, place.catalogue
     given, job = task.assignment, load_job(task.assignment.job)
     since = read_since(given.as_of, getattr(job, "ANALYSES_DAYS", job.LOOK_BACK_DAYS))
     types = getattr(job, "PAST_EVENT_TYPES", ())
     id_type = catalogue.type_of("growth_brain", "client_id") or "uuid"
 
     def read(conn: Connection[Any]) -> tuple[Leads, ReadingReport, list[dict[str, Any]]]:
-        leads, report = read_leads(conn, catalogue, since, task.clients)
+        leads, report = read_leads(conn, catalogue, since, task.clients, place.known)
         return leads, report, read_past(conn, types, given.as_of, leads, id_type=id_type) if types else []
 
     leads, report, past = database.retrying(read, read_only=True)
@@ -124,6 +124,16 @@ def _read_identity(conn: Connection[Any]) -> str:
     return str(row[0])
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What the tasks of one command find in a process."""
+
+    command: Command
+    database: Database
+    catalogue: Catalogue
+    known: KnownClients
+
+
 class _Bench:
     """The database of this process, opened by its first task and kept; what it has, looked at once a command."""
 
@@ -131,39 +141,41 @@ class _Bench:
         self._lock = threading.Lock()  # a Dask worker may have several threads
         self._stack = contextlib.ExitStack()
         self._database: Database | None = None
-        self._known: tuple[Command, Catalogue] | None = None
+        self._place: _Place | None = None
 
-    def place(self, command: Command) -> tuple[Database, Catalogue]:
-        """Give the database and what it has; raises ConfigurationError where it, or our code, is not the command's."""
+    def place(self, command: Command) -> _Place:
+        """Give what the task needs; ConfigurationError where the database, or our code, is not the command's."""
         with self._lock:
             if self._database is None:
                 self._database = self._stack.enter_context(open_pool(Settings.from_environment(os.environ)))
-            if self._known is None or self._known[0] != command:
-                self._known = command, self._inspect(self._database, command)
-            return self._database, self._known[1]
+            if self._place is None or self._place.command != command:
+                self._place = self._inspect(self._database, command)
+            return self._place
 
-    def _inspect(self, database: Database, command: Command) -> Catalogue:
+    def _inspect(self, database: Database, command: Command) -> _Place:
         if code_version() != command.code:
             raise ConfigurationError(["a process that works on shards has another version of this program"])
         catalogue = require_ready(database)
         if database.retrying(_read_identity, read_only=True) != command.database:
             raise ConfigurationError(["DATABASE_URL of a process that works on shards names another database"])
-        return catalogue
+        known = database.retrying(lambda conn: read_clients(conn, catalogue), read_only=True)
+        return _Place(command, database, catalogue, known)
 
     @contextlib.contextmanager
     def with_place(self, command: Command, database: Database, catalogue: Catalogue) -> Iterator[None]:
         """Let the tasks of this command that run in this very process use what it has opened."""
-        before = self._database, self._known
-        self._database, self._known = database, (command, catalogue)
+        before = self._database, self._place
+        known = database.retrying(lambda conn: read_clients(conn, catalogue), read_only=True)
+        self._database, self._place = database, _Place(command, database, catalogue, known)
         try:
             yield
         finally:
-            self._database, self._known = before
+            self._database, self._place = before
 
     def close(self) -> None:
         """Close the connections that tasks opened."""
         with self._lock:
-            self._database, self._known = None, None
+            self._database, self._place = None, None
             self._stack.close()
 
 

@@ -72,10 +72,9 @@ def read_horizon(conn: Connection[Any], catalogue: Catalogue, *settings: object)
     settings : what else the results rest on; another value than last time makes everything be read again.
     """
     found = conn.execute(query("read_horizon"), {"tables": [f"public.{name}" for name in LOOKED_AT]}).fetchone()
-    unique = {
-        index.first_column for index in catalogue.indexes if index.table_name == "lead_memory" and index.is_unique
-    }
-    if found is None or not found[2] or "id" not in unique:  # without a key an id may be that of two clients' leads
+    if (
+        found is None or not found[2] or not catalogue.is_unique("lead_memory", "id")
+    ):  # without a key an id may be that of two clients' leads
         return None
     columns = sorted(
         (table, name, column.type_name, column.readable)

@@ -120,6 +120,10 @@ class Catalogue:
         """List a table's columns in their order."""
         return [column for owner, column in self.columns if owner == table]
 
+    def is_unique(self, table: str, column: str) -> bool:
+        """Whether a unique index begins with the column."""
+        return any(i.table_name == table and i.first_column == column and i.is_unique for i in self.indexes)
+
     @property
     def row_security_active(self) -> frozenset[str]:
         """The tables whose rows are filtered by row-level security for us."""
