@@ -112,6 +112,7 @@ class Hands:
         self.word = word
         self._stack = contextlib.ExitStack()
         self._open: tuple[Executor, int, Callable[[], bool]] | None = None
+        self._last: InOrder[Any, Any] | None = None
 
     @property
     def is_local(self) -> bool:
@@ -120,10 +121,14 @@ class Hands:
 
     def hand_out(self, work: Callable[[T], R], tasks: Iterable[T]) -> InOrder[T, R]:
         """Have a function of a module work on tasks."""
+        if self._last is not None and self._last.lost:  # a broken pool does nothing more: the next job has a new one
+            self._stack.close()
+            self._open = None
         if self._open is None:
             self._open = self._stack.enter_context(open_executor(self.word))
         executor, ahead, alive = self._open
-        return InOrder(executor, work, tasks, ahead, alive)
+        self._last = InOrder(executor, work, tasks, ahead, alive)
+        return self._last
 
     def __enter__(self) -> Self:
         return self

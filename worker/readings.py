@@ -12,7 +12,7 @@ from psycopg import Connection
 from worker.database.catalogue import Catalogue
 from worker.database.pool import Database
 from worker.database.queries import query
-from worker.jobs import longest_look_back
+from worker.jobs import details_read, longest_look_back
 from worker.leads import Clients, Leads
 from worker.logs import get_logger
 from worker.reading import ReadingReport, ensure_clients_known, read_clients, read_leads, read_since
@@ -92,6 +92,7 @@ class Readings:
     ) -> None:
         self._database, self._catalogue, self._request = database, catalogue, request
         self._rests_on = rests_on(database.settings, request)
+        self._details = details_read(request.jobs)
         self._whole, self._sample = _Kept(), _Kept()
         self._known: Clients | None = None
         self.by_shard = by_shard
@@ -108,7 +109,7 @@ class Readings:
 
             def read(conn: Connection[Any]) -> tuple[Leads, ReadingReport]:
                 self.horizon = read_horizon(conn, self._catalogue, *self._rests_on)
-                return read_leads(conn, self._catalogue, read_since(self._request.as_of, far))
+                return read_leads(conn, self._catalogue, read_since(self._request.as_of, far), None, self._details)
 
             leads, report = self._database.retrying(read, read_only=True)
             self._whole.keep(leads, far)
@@ -140,7 +141,9 @@ class Readings:
         if not self._sample.covers(days):
             ids = _ids(self.clients(), lambda clients: learned_from(clients, limit))
             since = read_since(self._request.as_of, days)
-            leads, _ = self._database.retrying(lambda c: read_leads(c, self._catalogue, since, ids), read_only=True)
+            leads, _ = self._database.retrying(
+                lambda conn: read_leads(conn, self._catalogue, since, ids, self._details), read_only=True
+            )
             self._sample.keep(leads, days)
         return self._sample.part(days, self._request), limit
 

@@ -110,7 +110,7 @@ def _work_off(place: "_Place", task: ShardTask, outcome: Outcome) -> None:
     id_type = catalogue.type_of("growth_brain", "client_id") or "uuid"
 
     def read(conn: Connection[Any]) -> tuple[Leads, ReadingReport, list[dict[str, Any]]]:
-        leads, report = read_leads(conn, catalogue, since, task.clients, place.known)
+        leads, report = read_leads(conn, catalogue, since, task.clients, getattr(job, "READS", None), known=place.known)
         return leads, report, read_past(conn, types, given.as_of, leads, id_type=id_type) if types else []
 
     leads, report, past = database.retrying(read, read_only=True)
