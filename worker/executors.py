@@ -10,7 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import Executor, Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -86,7 +86,7 @@ class InOrder(Generic[T, R]):
                 if time.monotonic() - alive_at < LOST_SECONDS:
                     continue
                 self.lost.append("no process is left to work on it")
-            except (Exception, CancelledError) as exc:  # noqa: BLE001 - tasks tell errors of their own in their result
+            except Exception as exc:  # noqa: BLE001 - tasks tell errors of their own in their result
                 self.lost.append(type(exc).__name__)
             return None
 

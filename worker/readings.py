@@ -69,6 +69,9 @@ class _Kept:
     def keep(self, leads: Leads, days: int | None) -> None:
         self._leads, self._days, self._parts = leads, days, {}
 
+    def drop(self) -> None:
+        self._leads, self._parts = None, {}
+
     def covers(self, days: int | None) -> bool:
         return self._leads is not None and (self._days is None or (days is not None and days <= self._days))
 
@@ -105,6 +108,7 @@ class Readings:
     def leads(self, days: int | None) -> Leads:
         """Give all clients' leads with a look-back of `days`."""
         if not self._whole.covers(days):
+            self._make_room(self._sample)
             far = days if self.by_shard else longest_look_back(self._request.jobs)
 
             def read(conn: Connection[Any]) -> tuple[Leads, ReadingReport]:
@@ -117,6 +121,11 @@ class Readings:
             ensure_clients_known(leads.clients, self._request.clients)
             get_logger().info("leads.read", leads=report.leads, **self.passed_over)
         return self._whole.part(days, self._request)
+
+    def _make_room(self, other: _Kept) -> None:
+        """Where clients are very many, read again rather than keep two readings side by side."""
+        if self.by_shard and len(self.clients()) > CLIENTS_IN_MEMORY:
+            other.drop()
 
     def clients(self) -> Clients:
         """Give all clients."""
@@ -139,6 +148,7 @@ class Readings:
             leads = self.leads(days)
             return leads.of_clients(learned_from(leads.clients, limit)), limit
         if not self._sample.covers(days):
+            self._make_room(self._whole)
             ids = _ids(self.clients(), lambda clients: learned_from(clients, limit))
             since = read_since(self._request.as_of, days)
             leads, _ = self._database.retrying(

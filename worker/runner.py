@@ -366,8 +366,8 @@ class _Work:
 
     def _count(self, outcome: Outcome) -> None:
         summary = self.summary
-        for name in ("clients", "snapshots", "inserted", "updated", "deleted", "unchanged"):
-            setattr(summary, name, getattr(summary, name) + getattr(outcome, name))
+        for name, number in outcome.counts.items():
+            setattr(summary, name, getattr(summary, name) + number)
         for client_id, error in outcome.failed:
             get_logger().error("client.failed", job=self.job.NAME, client_id=client_id, error=error)
             summary.failed_clients.append(client_id)

@@ -54,14 +54,9 @@ class Assignment:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a share: counts as in the run's summary, who failed and why, a dry run's snapshots."""
+    """What became of a share: counts by their names in the run's summary, who failed and why, a dry run's snapshots."""
 
-    clients: int = 0
-    snapshots: int = 0
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
-    unchanged: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
     failed: list[tuple[str, str]] = field(default_factory=list)  # client_id, and the error without what it quotes
     passed_over: dict[str, int] = field(default_factory=dict)
     shown: list[Snapshot] = field(default_factory=list)
@@ -118,7 +113,7 @@ class Workplace:
         try:
             client_ids = [i for i in part.clients.ids if i is not None]
             self.write(self.analyse(part), client_ids, next(numbers), outcome, with_global=False)
-            outcome.clients += len(part.clients)
+            add_counts(outcome.counts, {"clients": len(part.clients)})
         except WorkerError:
             raise
         except (
@@ -211,11 +206,8 @@ class Workplace:
         else:
             written = self._write(found, client_ids, number, with_global=with_global)
         told = len(found.snapshots) + found.known
-        outcome.snapshots += told
-        outcome.inserted += written.inserted
-        outcome.updated += written.updated
-        outcome.deleted += written.deleted
-        outcome.unchanged += 0 if self.assignment.dry_run else told - written.inserted - written.updated
+        unchanged = 0 if self.assignment.dry_run else told - written.inserted - written.updated
+        add_counts(outcome.counts, {"snapshots": told, "unchanged": unchanged, **asdict(written)})
         add_counts(outcome.passed_over, found.passed_over)
 
     def _write(self, found: Analysed, client_ids: Sequence[str], number: int, *, with_global: bool) -> Written:
