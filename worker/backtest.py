@@ -21,6 +21,7 @@ from worker.jobs.conversion_outcomes import generator_at, read_outcomes, score
 from worker.jobs.finding import Json
 from worker.leads import WINDOW_DAYS, Leads, to_microseconds
 from worker.statistics import BoolArray, FloatArray
+from worker.statistics.decomposition import decompose_brier
 from worker.statistics.hazard import CONVERTED, Exposure, forecast
 from worker.statistics.hazard_fit import fit_hazard
 
@@ -77,6 +78,10 @@ class Backtest:
         lines.append(_line("all", whole))
         for name, key in (("constant", "constant_rate"), ("age alone", "age_only")):
             lines.append(_line(name, {**whole, **whole[key], "coverage": None}))
+        if whole["miscalibration"] is not None:
+            names = ("miscalibration", "discrimination", "uncertainty")
+            parts = ", ".join(f"{name} {whole[name]:.5f}" for name in names)
+            lines += ["", f"Brier, split: {parts}"]
         if whole["claims"]["n"]:
             claims = whole["claims"]
             lines += ["", f"{claims['n']} counts claimed: {claims['said']:.3f} said, {claims['right']:.3f} right"]
@@ -109,6 +114,7 @@ def _figures(cut_offs: Sequence[CutOff]) -> dict[str, Json]:
         ranks = [score(getattr(cut, name), cut.converted).auc for cut in cut_offs]
         known = [auc for auc in ranks if np.isfinite(auc)]
         whole = asdict(score(probability, happened)) | {"auc": float(np.mean(known)) if known else float("nan")}
+        whole |= asdict(decompose_brier(probability, happened))
         scores[name] = {key: value if np.isfinite(value) else None for key, value in whole.items()}
     n = len(said)
     return {

@@ -42,7 +42,8 @@ def test_figures_and_leads(worker_url, tmp_path, monkeypatch):
     assert outcome.code == 0, outcome.err
     assert [cut["as_of"][:10] for cut in outcome.json["cut_offs"]] == ["2025-01-01", "2025-02-01"]
     assert set(outcome.json["all"]) == {
-        "leads", "actual", "void", "expected", "brier", "log_loss", "auc", "calibration_slope", "coverage",
+        "leads", "actual", "void", "expected", "brier", "log_loss", "auc", "calibration_slope",
+        "miscalibration", "discrimination", "uncertainty", "coverage",
         "claims", "constant_rate", "age_only",
     }  # fmt: skip
     with path.open(encoding="utf-8", newline="") as file:

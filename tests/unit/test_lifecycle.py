@@ -386,7 +386,7 @@ def replayed(leads, before):
             continue
         tag, outcome = int(a.tag[k]), int(a.outcome[k])
         label = OUTCOME_NAMES[outcome] if outcome else TAG_NAMES[tag] if tag else None
-        mine[-1] = replace(mine[-1], end=time, reason=a.reason[k], reverted_to=label)
+        mine[-1] = replace(mine[-1], end=time, reason=a.reason(k), reverted_to=label)
     return [episode for lead in sorted(found) for episode in found[lead]]
 
 
