@@ -80,8 +80,8 @@ class Backtest:
             lines.append(_line(name, {**whole, **whole[key], "coverage": None}))
         if whole["miscalibration"] is not None:
             names = ("miscalibration", "discrimination", "uncertainty")
-            parts = ", ".join(f"{name} {whole[name]:.5f}" for name in names)
-            lines += ["", f"Brier, split: {parts}"]
+            m, d, u = (f"{name} {whole[name]:.5f}" for name in names)
+            lines += ["", f"Brier = {m} - {d} + {u}"]
         if whole["claims"]["n"]:
             claims = whole["claims"]
             lines += ["", f"{claims['n']} counts claimed: {claims['said']:.3f} said, {claims['right']:.3f} right"]
