@@ -29,8 +29,8 @@ def picture_of(page: str) -> str:
     width, height = GAP + len(charts) * (WIDTH + GAP), HEIGHT + TITLE + 2 * GAP
     style = (
         f":root {{{light}}} @media (prefers-color-scheme: dark) {{ :root {{{dark}}} }}"
-        " text { font-family: system-ui, sans-serif; } .heading { font-size: 15px; font-weight: 600; fill: var(--ink); }"
-        " svg { color: var(--ink); }"
+        " text { font-family: system-ui, sans-serif; } svg { color: var(--ink); }"
+        " .heading { font-size: 15px; font-weight: 600; fill: var(--ink); }"
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'

@@ -408,7 +408,10 @@ class Leads:
 
 def _of_action(values: IntArray | BoolArray, place: IntArray, otherwise: int) -> IntArray:
     """Look up a value of each lead's action; `otherwise` where it has none (place -1)."""
-    return np.concatenate([values, [otherwise]])[place].astype(np.int64)
+    result = np.full(len(place), otherwise, dtype=np.int64)
+    there = np.flatnonzero(place >= 0)
+    result[there] = values[place[there]]
+    return result
 
 
 @dataclass(frozen=True, slots=True)
