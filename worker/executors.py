@@ -10,8 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Executor, Future, wait
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -53,6 +52,7 @@ class InOrder(Generic[T, R]):
         self._tasks, self._ahead = iter(tasks), ahead
         self._pending: deque[Future[R]] = deque()
         self.lost: list[str] = []  # why, for each lost task
+        self._given_up = False  # no process was left for too long
         self._hand_out()
 
     def _hand_out(self) -> None:
@@ -77,18 +77,21 @@ class InOrder(Generic[T, R]):
             self.close()
 
     def _result(self, future: Future[R]) -> R | None:
+        try:
+            if self._ends(future):
+                return future.result()
+            self.lost.append("no process is left to work on it")
+        except Exception as exc:  # noqa: BLE001 - tasks tell errors of their own in their result
+            self.lost.append(type(exc).__name__)
+        return None
+
+    def _ends(self, future: Future[R]) -> bool:
+        """Wait until a task has ended; False where no process is left to end it, nor then any that is not done yet."""
         alive_at = time.monotonic()
-        while True:
-            try:
-                return future.result(timeout=POLL_SECONDS)
-            except FutureTimeoutError:
-                alive_at = time.monotonic() if self._alive() else alive_at
-                if time.monotonic() - alive_at < LOST_SECONDS:
-                    continue
-                self.lost.append("no process is left to work on it")
-            except Exception as exc:  # noqa: BLE001 - tasks tell errors of their own in their result
-                self.lost.append(type(exc).__name__)
-            return None
+        while not self._given_up and not wait([future], POLL_SECONDS).done:
+            alive_at = time.monotonic() if self._alive() else alive_at
+            self._given_up = time.monotonic() - alive_at >= LOST_SECONDS
+        return future.done()
 
     def close(self) -> None:
         """Call off what nobody has begun."""
