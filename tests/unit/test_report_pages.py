@@ -239,3 +239,13 @@ def test_a_day_is_that_of_the_time_zone():
     instant = datetime(2026, 12, 1, 4, 59, tzinfo=UTC)
     assert toronto.long_day(instant) == "November 30, 2026"
     assert toronto.last_day(datetime(2026, 11, 30, 5, tzinfo=UTC)) == "November 29, 2026"
+
+
+@pytest.mark.filterwarnings("error")  # matplotlib warns of an axis without extent
+def test_a_score_that_nothing_moved_is_drawn_as_such():
+    still = [{"part": part, "points": points} for part, points in (("confidence", 0.0), ("urgency", -0.04))]
+    for parts in (still, still[:1]):
+        html = client_html(holdings(engagement(parts=parts)))
+        assert html.count('class="n">0.0</td>') >= len(parts)
+        assert "\N{MINUS SIGN}0.0" not in html
+        assert "+0.0" not in html

@@ -116,7 +116,7 @@ def draw_parts(names: Sequence[str], points: Sequence[float], words: Words, labe
             if value < 0 and bar is not bars[-1]:
                 bar.set(hatch="////", facecolor=PAPER, edgecolor=SECOND, linewidth=1)
         most = max(1.0, *(abs(value) for value in points))
-        axes.set_xlim(-most * 1.02 if min(points) < 0 else 0, most * 1.02 if max(points) > 0 else 0)
+        axes.set_xlim(-most * 1.02 if min(points) < 0 else 0, most * 1.02 if max(points) > 0 or min(points) == 0 else 0)
         axes.set_ylim(n - 0.2, -0.6)
         axes.set_yticks(places, [plain(each) for each in names])
         axes.tick_params(axis="y", colors=INK)

@@ -47,7 +47,10 @@ class Words:
         if value is None:
             return UNKNOWN
         zeros = "." + "0" * digits if digits else ""
-        text = str(format_decimal(value, f"+#,##0{zeros};-#,##0{zeros}", locale=self._locale))
+        rounded = round(value, digits)
+        if rounded == 0:  # neither up nor down: "-0.0" would say that it is less
+            return self.number(0, digits)
+        text = str(format_decimal(rounded, f"+#,##0{zeros};-#,##0{zeros}", locale=self._locale))
         return text.replace("-", "\N{MINUS SIGN}")
 
     def percent(self, share: float | None) -> str:
