@@ -182,7 +182,7 @@ def test_a_trend_that_nobody_can_tell_yet_is_not_shown_as_one():
 
 def test_a_page_in_another_language_says_the_same_sentences_in_it():
     text = " ".join(Read(client_html(words=FR)).texts)
-    assert "L’engagement atteint 69 sur 100" in text
+    assert "l’engagement se situe à 69 sur 100" in text
     assert "Environ 13 conversions sont attendues" in text
     assert "Reply soon" in text  # what was advised is on record in one language only ...
     assert 'lang="en">Reply soon' in client_html(words=FR)  # ... and says which
