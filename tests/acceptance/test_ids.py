@@ -3,6 +3,8 @@
 import pytest
 from support import add_action, insert, run_worker, snapshots, utc
 
+import worker.readings
+
 DAY = "2025-03-31"
 
 
@@ -73,3 +75,29 @@ def test_events_are_recorded_whatever_the_type_of_a_leads_id(empty_database_url,
         assert outcome.json["jobs"][0]["inserted"] == 1
         assert ('"leads.read"' in outcome.err) == (number == 7)
     assert [row["learning_snapshot"]["lead_name"] for row in snapshots(conn, public)] == ["Lead 7", "Lead 8"]
+
+
+def test_an_id_that_two_clients_share_is_read_in_the_whole(empty_database_url, connect, monkeypatch):
+    """Under a key of id and client, whose actions these are is not seen in a shard."""
+    conn = connect(empty_database_url)
+    conn.execute("CREATE TABLE clients (client_id uuid PRIMARY KEY, business_name text)")
+    conn.execute(
+        "CREATE TABLE lead_memory (id text, client_id uuid, name text, urgency text, current_tag text,"
+        ' "timestamp" timestamptz, PRIMARY KEY (id, client_id))'
+    )
+    clients = [f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2)]
+    for client, name in zip(clients, ("Ada", "Grace"), strict=True):
+        conn.execute("INSERT INTO clients VALUES (%s, 'Maple')", [client])
+        insert(conn, "lead_memory", id="a", client_id=client, name=name, timestamp=utc("03-20 10:00"))
+        insert(conn, "lead_memory", id=name, client_id=client, name=name, timestamp=utc("03-20 10:00"))
+    assert run_worker(empty_database_url, "migrate").code == 0
+    assert "lead_memory.id is not unique" in run_worker(empty_database_url, "check").out
+    for client, lead in zip(clients, ("Ada", "a"), strict=True):
+        add_action(conn, client, lead, "tag", utc("03-21 12:00"), tag="Converted", conversion_outcome=True)
+    monkeypatch.setattr(worker.readings, "CLIENTS_IN_MEMORY", 0)
+    outcome = run_worker(empty_database_url, "all", "--as-of", DAY, "--json")
+    assert outcome.code == 0, outcome.err
+    assert '"shards.of_one_reading"' in outcome.err
+    events = [row for client in clients for row in snapshots(conn, client) if row["event_type"] == "conversion"]
+    told = {(row["client_id"], row["learning_snapshot"]["lead_id"]) for row in events}
+    assert told == {(clients[0], "Ada"), (clients[1], "a")}

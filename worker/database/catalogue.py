@@ -76,6 +76,7 @@ class Index:
     first_column: str | None
     is_unique: bool
     is_partial: bool
+    is_key: bool  # no two rows of the whole table share its only column
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,8 @@ class Catalogue:
         return [column for owner, column in self.columns if owner == table]
 
     def is_unique(self, table: str, column: str) -> bool:
-        """Whether a unique index begins with the column."""
-        return any(i.table_name == table and i.first_column == column and i.is_unique for i in self.indexes)
+        """Whether no two rows share a value of the column; one key of several columns does not say so of the first."""
+        return any(i.table_name == table and i.first_column == column and i.is_key for i in self.indexes)
 
     @property
     def row_security_active(self) -> frozenset[str]:

@@ -55,12 +55,13 @@ WHERE ((n.nspname = 'public' AND c.relname = ANY (%(tables)s)) OR (n.nspname = '
 ORDER BY n.nspname, c.relname, p.polname;
 
 -- name: read_indexes
--- The usable btree indexes of those tables: the first column of each, and which are unique.
+-- The usable btree indexes of those tables: the first column of each, which are unique, and in that column alone.
 SELECT c.relname AS table_name,
        i.relname AS index_name,
        a.attname AS first_column,
        x.indisunique AS is_unique,
-       (x.indpred IS NOT NULL) AS is_partial
+       (x.indpred IS NOT NULL) AS is_partial,
+       (x.indisunique AND x.indnkeyatts = 1 AND x.indpred IS NULL) AS is_key
 FROM pg_catalog.pg_index x
 JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
 JOIN pg_catalog.pg_class c ON c.oid = x.indrelid

@@ -124,8 +124,7 @@ def _warn_about_change_tracking(conn: Connection, catalogue: Catalogue) -> Itera
         else:
             said = f"{name} is no plain table, so it does not tell who wrote a row (xmin): {slow}."
             yield warning("change tracking", said, "Let it run less often: WORKER_SCHEDULE_CONVERSION_EVENTS=every 60m")
-    unique = {i.first_column for i in catalogue.indexes if i.table_name == "lead_memory" and i.is_unique}
-    if "id" not in unique:
+    if not catalogue.is_unique("lead_memory", "id"):
         said = f"lead_memory.id is not unique: {slow}, and of leads with the same id the latest counts."
         yield warning("change tracking", said, "Run: ALTER TABLE public.lead_memory ADD PRIMARY KEY (id);")
 
