@@ -333,7 +333,7 @@ def as_array(ids: Iterable[str], type_name: str | None) -> tuple[list[str], sql.
 
 
 def read_lead_names(conn: Connection[Any], catalogue: Catalogue, lead_ids: Sequence[str]) -> dict[str, str]:
-    """Read the names of some leads, for conversion and reversion events only."""
+    """Read the names of some leads, save those whose id is that of several clients' leads."""
     if not lead_ids or not catalogue.has("lead_memory", "name"):
         return {}
     ids, array = as_array(lead_ids, catalogue.type_of("lead_memory", "id"))

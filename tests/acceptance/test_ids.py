@@ -78,7 +78,7 @@ def test_events_are_recorded_whatever_the_type_of_a_leads_id(empty_database_url,
 
 
 def test_an_id_that_two_clients_share_is_read_in_the_whole(empty_database_url, connect, monkeypatch):
-    """Under a key of id and client, whose actions these are is not seen in a shard."""
+    """Under a key of id and client, whose actions these are is not seen in a shard; and names stay with one client."""
     conn = connect(empty_database_url)
     conn.execute("CREATE TABLE clients (client_id uuid PRIMARY KEY, business_name text)")
     conn.execute(
@@ -99,5 +99,6 @@ def test_an_id_that_two_clients_share_is_read_in_the_whole(empty_database_url, c
     assert outcome.code == 0, outcome.err
     assert '"shards.of_one_reading"' in outcome.err
     events = [row for client in clients for row in snapshots(conn, client) if row["event_type"] == "conversion"]
-    told = {(row["client_id"], row["learning_snapshot"]["lead_id"]) for row in events}
-    assert told == {(clients[0], "Ada"), (clients[1], "a")}
+    content = [(row["client_id"], row["learning_snapshot"]) for row in events]
+    told = {(client, said["lead_id"], said["lead_name"]) for client, said in content}
+    assert told == {(clients[0], "Ada", "Ada"), (clients[1], "a", None)}  # the first one's is not the second's to see

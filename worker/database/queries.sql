@@ -139,8 +139,10 @@ FROM lead_actions AS a
 SELECT count(*) FROM lead_memory AS l WHERE l.id IS NULL
 
 -- name: read_lead_names
--- Names for conversion and reversion events only. Served by the primary key of lead_memory.
-SELECT l.id::text, l.name FROM lead_memory AS l WHERE l.id = ANY (%(ids)s::text[]::{id_array})
+-- Names for conversion and reversion events, and for reports that ask for them; none for an id that several clients'
+-- leads have, since it would be told to the wrong one. Served by the primary key of lead_memory.
+SELECT l.id::text, min(l.name::text) FROM lead_memory AS l WHERE l.id = ANY (%(ids)s::text[]::{id_array})
+GROUP BY l.id HAVING count(DISTINCT l.client_id) < 2
 
 -- name: write_snapshots
 -- One statement for a shard: insert what is new, refresh what differs, leave the rest untouched. Events are history:
