@@ -400,9 +400,8 @@ def read_clients(conn: Connection[Any], catalogue: Catalogue) -> KnownClients:
         ),
         {},
     )
-    # growth_brain holds the public id as a uuid, or as text where clients has it so
-    any_text = catalogue.type_of("growth_brain", "client_id") in ("text", "varchar")
-    usable = sorted((row for row in rows if row[0] and (any_text or _is_uuid(row[0]))), key=lambda row: row[0])
+    can_hold = speakable(catalogue)
+    usable = sorted((row for row in rows if row[0] and can_hold(row[0])), key=lambda row: row[0])
     clients = Clients(
         ids=tuple(row[0] for row in usable),
         language=tuple(language_code(row[1]) for row in usable),
@@ -419,8 +418,11 @@ def read_clients(conn: Connection[Any], catalogue: Catalogue) -> KnownClients:
 _UUID = re.compile(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 
 
-def _is_uuid(text: str | None) -> bool:
-    return text is not None and _UUID.match(text) is not None
+def speakable(catalogue: Catalogue) -> Callable[[str], bool]:
+    """Tell which clients growth_brain can speak of: it holds their id as a uuid, or as text where clients has it so."""
+    if catalogue.type_of("growth_brain", "client_id") in ("text", "varchar"):
+        return lambda _: True
+    return lambda client_id: _UUID.match(client_id) is not None
 
 
 def ensure_clients_known(clients: Clients, wanted: Collection[str]) -> None:

@@ -164,6 +164,23 @@ def test_an_empty_database_and_a_client_of_which_nothing_is_known(database_url, 
     assert f'href="{client_id}.html"' in (tmp_path / "index.html").read_text()
 
 
+def test_clients_that_growth_brain_cannot_speak_of_keep_nobody_from_a_page(empty_database_url, connect, tmp_path):
+    """Their ids are texts, and its column is of uuids: the jobs pass them over, and so does the report."""
+    conn = connect(empty_database_url)
+    conn.execute("CREATE TABLE clients (client_id text PRIMARY KEY, business_name text)")
+    conn.execute('CREATE TABLE lead_memory (id text PRIMARY KEY, client_id text, "timestamp" timestamptz)')
+    conn.execute(
+        "CREATE TABLE growth_brain (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), client_id uuid, event_type text"
+        " NOT NULL, learning_snapshot jsonb, insight_text text, confidence numeric(3,2), created_at timestamptz)"
+    )
+    for client_id in (STRANGER, "internal-client", STRANGER.upper().replace("A7", "A8"), ""):
+        conn.execute("INSERT INTO clients VALUES (%s, 'Maple')", [client_id])
+    assert run_worker(empty_database_url, "migrate").code == 0
+    found = run_worker(empty_database_url, "report", "-o", str(tmp_path), "--json")
+    assert found.code == 0, found.err
+    assert [page["client_id"] for page in found.json["pages"]] == [STRANGER]
+
+
 def test_it_stops_as_the_other_commands_do(database_url, empty_database_url, tmp_path, monkeypatch):
     strange = report(database_url, tmp_path, "--client", STRANGER)
     assert strange.code == 2

@@ -10,6 +10,7 @@ from psycopg import Connection, sql
 from worker.database.catalogue import Catalogue
 from worker.database.queries import query
 from worker.jobs.finding import Json
+from worker.reading import speakable
 from worker.vocabulary import clean_text, language_code
 
 NEWEST = ("engagement_score", "urgency_trend", "tone_distribution", "conversion_prediction", "accuracy_review")
@@ -73,7 +74,7 @@ class Holdings:
 
 
 def read_report_clients(conn: Connection[Any], catalogue: Catalogue) -> list[Client]:
-    """Read every client, sorted by name; those without one come last."""
+    """Read every client that growth_brain can speak of, sorted by name; those without one come last."""
 
     def column(name: str, as_type: str) -> sql.Composable:
         there = sql.SQL("c.{}").format(sql.Identifier(name)) if catalogue.has("clients", name) else sql.SQL("NULL")
@@ -86,10 +87,11 @@ def read_report_clients(conn: Connection[Any], catalogue: Catalogue) -> list[Cli
         is_test=column("is_test", "bool"),
         is_internal=column("is_internal", "bool"),
     )
+    can_hold = speakable(catalogue)
     clients = [
         Client(client_id, clean_text(name, LONGEST_NAME), language_code(language or ""), not (is_test or is_internal))
         for client_id, name, language, is_test, is_internal in conn.execute(statement).fetchall()
-        if client_id is not None
+        if client_id and can_hold(client_id)
     ]
     return sorted(clients, key=lambda client: (client.name is None, (client.name or "").casefold(), client.client_id))
 
