@@ -24,6 +24,10 @@ def test_a_client_id_is_its_own_name():
     assert file_name(client_id) == f"{client_id}.html"
 
 
+def test_a_client_called_index_does_not_take_the_page_over_all():
+    assert (file_name("index"), file_name("Index")) == ("%69ndex.html", "%49ndex.html")
+
+
 def test_a_page_replaces_the_old_one_whole(tmp_path, monkeypatch):
     path = tmp_path / "page.html"
     path.write_text("old")

@@ -8,10 +8,13 @@ from urllib.parse import quote
 
 from worker.errors import WorkerError
 
+INDEX = "index.html"  # the page over all clients
+
 
 def file_name(client_id: str) -> str:
     """Name a client's file by its client_id alone, with what no file system or shell could take for a path escaped."""
-    return f"{quote(client_id, safe='')}.html"
+    name = f"{quote(client_id, safe='')}.html"
+    return f"%{ord(name[0]):02X}{name[1:]}" if name.lower() == INDEX else name  # some file systems know no case
 
 
 def prepare_folder(folder: Path) -> None:

@@ -19,7 +19,7 @@ from worker.jobs.finding import Json
 from worker.reading import read_lead_names
 from worker.report.arrange import arrange, line_of
 from worker.report.extra import ensure_extra
-from worker.report.files import file_name, prepare_folder, write_page
+from worker.report.files import INDEX, file_name, prepare_folder, write_page
 from worker.report.page import Line, Page
 from worker.report.reading import (
     Client,
@@ -36,7 +36,6 @@ from worker.review.resolved import Resolved
 from worker.settings import Settings
 from worker.stopping import ensure_not_stopping
 
-INDEX = "index.html"
 CLIENTS_AT_ONCE = 50  # with a year of snapshots each, some 20 MB
 DAYS_BACK = 365  # that a report looks back on unless told otherwise
 
