@@ -256,6 +256,9 @@ def test_by_hand_or_cron_the_day_is_done_once(database_url, tmp_path):
     assert (first.code, first.json["status"], first.json["pages"]) == (0, "done", 6)
     assert "already done" in run_worker(database_url, "report", "--if-due", **environment).out
     assert run_worker(database_url, "report", "--if-due").code == 2
+    for words in (("--client", STRANGER), ("-o", str(tmp_path / "elsewhere")), ("--names",)):
+        refused = run_worker(database_url, "report", "--if-due", *words, **environment)
+        assert (refused.code, "--if-due, which writes every page" in refused.err) == (2, True)
 
 
 def test_help_says_what_it_does():

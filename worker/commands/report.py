@@ -4,6 +4,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from worker.commands.command import READS_ONLY, command, json_option, option
 from worker.commands.options import EARLIEST_YEAR, client_ids, echo_found, parse_date, read_settings
@@ -66,6 +67,7 @@ def report(
     """
     settings = read_settings()
     if if_due:
+        _ensure_alone("if_due", "as_json")
         return _write_daily(settings, as_json=as_json)
     clients = client_ids(client)
     if clients and everyone:
@@ -87,6 +89,15 @@ def report(
         found = write_reports(database, settings, order, now, progress=progress)
     echo_found(found, as_json=as_json)
     return 0
+
+
+def _ensure_alone(*names: str) -> None:
+    """Refuse other options beside these: the daily pages are what the settings say, and not less than was asked for."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        typed = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if typed and parameter.name not in names:
+            raise click.UsageError(f"{parameter.opts[0]} does not go together with --if-due, which writes every page")
 
 
 def _write_daily(settings: Settings, *, as_json: bool) -> int:
