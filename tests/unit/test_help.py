@@ -81,10 +81,13 @@ def test_an_example_is_a_command_with_options_that_exist(line, name):
 
 
 def test_each_option_has_its_environment_twin():
-    options = [param for name in COMMANDS for param in load_command(name).params if isinstance(param, click.Option)]
-    assert {param.envvar for param in options} == {
-        f"WORKER_{param.opts[0][2:].replace('-', '_').upper()}" for param in options
-    }
+    """WORKER_ and its name; one that a setting has already is another option's."""
+    taken = {("report", "--language"): "WORKER_REPORT_LANGUAGE"}
+    for name in COMMANDS:
+        for param in load_command(name).params:
+            if isinstance(param, click.Option):
+                twin = f"WORKER_{param.opts[0][2:].replace('-', '_').upper()}"
+                assert param.envvar == taken.get((name, param.opts[0]), twin)
 
 
 @pytest.mark.parametrize(
