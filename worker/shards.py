@@ -110,9 +110,10 @@ class Workplace:
         keep = np.zeros(len(leads.clients), dtype=bool)
         keep[members] = True
         part = leads.of_clients(keep)
+        number = next(numbers)  # drawn before anything can fail: a repeated task counts its halves as the first one did
         try:
             client_ids = [i for i in part.clients.ids if i is not None]
-            self.write(self.analyse(part), client_ids, next(numbers), outcome, with_global=False)
+            self.write(self.analyse(part), client_ids, number, outcome, with_global=False)
             add_counts(outcome.counts, {"clients": len(part.clients)})
         except WorkerError:
             raise

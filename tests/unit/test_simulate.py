@@ -163,9 +163,9 @@ class TestRows:
             make_world(3, plan={1: PlantedChange(source=("tv", 0.2))})
 
     def test_it_is_quick(self):
-        started = time.perf_counter()
+        started = time.process_time()  # whatever else the machine is doing
         company_world(np.random.default_rng(1), AS_OF, plan=demo_plan())
-        assert time.perf_counter() - started < 5.0  # 0.6 s here; slow machines have room
+        assert time.process_time() - started < 5.0  # 0.6 s here; slow machines have room
 
 
 class TestTruth:
