@@ -34,9 +34,10 @@ LABEL org.opencontainers.image.title="growth-brain-worker" \
 COPY --from=build /opt/worker /opt/worker
 COPY --from=build /app /app
 # WORKER_HTTP: the daemon answers the health check here; 0.0.0.0:9464 lets an orchestrator's probes in.
+# MPLCONFIGDIR: where reports' charts keep their list of fonts, since the user has no home.
 # JOBLIB_MULTIPROCESSING: scikit-learn's joblib shall not ask for shared memory that it then makes no use of.
 ENV PATH=/opt/worker/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 WORKER_HTTP=127.0.0.1:9464 \
-    JOBLIB_MULTIPROCESSING=0
+    JOBLIB_MULTIPROCESSING=0 MPLCONFIGDIR=/tmp/matplotlib
 WORKDIR /app
 # No compiler, no server: the build stops here if one ever comes in.
 RUN ! command -v cc && ! command -v gcc && ! command -v postgres \
