@@ -15,8 +15,8 @@ runner.py             one run of one job: claim, read, fit, analyse shard by sha
   ledger.py           who runs what, until when, under which token; heartbeat.py keeps the lease alive
   watermark.py        which clients' rows changed since a job last looked
   registry.py         which fitted conversion model speaks
-reading.py            the only door from rows to arrays: packing.py takes whole columns, arranging.py tells when each
-                      lead came and what was known of it, histories.py, lead_ids.py; vocabulary.py folds two languages
+reading.py            the only door from rows to arrays: packing.py takes whole columns, columns.py holds them, arranging.py
+                      lays out what was known of each lead when; contacts.py, histories.py, lead_ids.py, vocabulary.py
 leads.py              Leads: arrays, with what was known of each lead at any instant; lifecycle.py how leads end
 jobs/                 one module a job, each the same shape: fit(leads, as_of), analyse(leads, model, as_of, rng)
 statistics/           estimates on plain arrays, each with its source; knows no database, log or clock

@@ -6,21 +6,21 @@ few leads have: everything else is whole columns at a time.
 """
 
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from worker.histories import ONE_CONTACT, History, observe, parse_history
-from worker.lead_ids import Ids, UuidIds, half_by_id, order_by_client_and_id, text_ids
-from worker.leads import DAY, FIRST_LEAD, UNDATED, Actions, Clients, Leads, Observations
-from worker.statistics import BoolArray, FloatArray, IntArray
+from worker.columns import ATTRIBUTES, INSTANTS, LABELS, NO_NUMBER, ActionColumns, Labels, LeadColumns, usable
+from worker.contacts import date_contacts
+from worker.histories import History, observe, parse_history
+from worker.lead_ids import half_by_id, order_by_client_and_id, text_ids
+from worker.leads import UNDATED, Actions, Clients, Leads, Observations
+from worker.statistics import FloatArray, IntArray
 from worker.vocabulary import (
     ACTION_CONTACTED,
-    ACTION_INSERT,
     ACTION_NOTE,
     ACTION_OUTCOME_UPDATE,
     ACTION_TAG,
@@ -35,102 +35,6 @@ from worker.vocabulary import (
 )
 
 TOUCHES = (ACTION_OUTCOME_UPDATE, ACTION_TAG, ACTION_NOTE, ACTION_CONTACTED)
-OWN_INSERT = DAY  # a first insert logged within a day of the arrival is the arrival's; one later is another submission
-LEAD_ID_START, LEAD_ID_DIGITS = b"lead_", (14, 13, 12)  # the application's ids hold their epoch in milliseconds
-NO_NUMBER = float("-inf")  # a null among numbers, where NaN is a value like others
-ATTRIBUTES = ("urgency", "tone", "confidence")
-LABELS = ("urgency", "tone", "source", "intent", "language", "tag", "outcome")
-INSTANTS = ("last_contact", "last_updated", "closed_at", "no_sale_at")
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """A column of texts that repeat: which of the distinct values each row has, shape (rows,)."""
-
-    codes: IntArray
-    values: Sequence[Any]
-
-    @classmethod
-    def of(cls, values: Iterable[Hashable]) -> "Labels":
-        """Number the distinct values in the order in which they come."""
-        numbers = _Numbers()
-        codes = np.fromiter(map(numbers.__getitem__, values), dtype=np.int32)
-        return cls(codes, list(numbers))
-
-    def folded(self, fold: Callable[[Any], int]) -> NDArray[np.int8]:
-        """Give the code that `fold` makes of each row's value; each distinct value is folded once."""
-        return np.array([fold(value) for value in self.values], dtype=np.int8)[self.codes]
-
-    def named(self, fold: Callable[[Any], str | None]) -> tuple[IntArray, tuple[str, ...]]:
-        """Give every distinct name a code in the names' own order, so that codes do not depend on the rows' order."""
-        folded = [fold(value) for value in self.values]
-        names = tuple(sorted({name for name in folded if name is not None}))
-        places: dict[str | None, int] = {name: i for i, name in enumerate(names)} | {None: -1}
-        return np.array([places[name] for name in folded], dtype=np.int32)[self.codes], names
-
-    def at(self, row: int) -> Any:
-        """Give the value of a row."""
-        return self.values[self.codes[row]]
-
-    def only(self, rows: IntArray) -> "Labels":
-        """Keep some rows, in an order."""
-        return Labels(self.codes[rows], self.values)
-
-
-class _Numbers(dict[Hashable, int]):
-    """Numbers what it meets, from 0 on."""
-
-    def __missing__(self, value: Hashable) -> int:
-        number = self[value] = len(self)
-        return number
-
-
-@dataclass(frozen=True, slots=True)
-class LeadColumns:
-    """Rows of lead_memory as columns of shape (rows,); instants in microseconds since 1970, UNDATED where none is."""
-
-    id: Ids
-    client: IntArray  # index into the clients, -1 where it is nobody's
-    labels: dict[str, Labels]  # of LABELS
-    instants: dict[str, IntArray]  # of INSTANTS
-    confidence: FloatArray  # as stored, NO_NUMBER where null
-    archived: BoolArray
-    deleted: BoolArray
-    is_test: BoolArray
-    histories: dict[str, dict[int, str]] = field(default_factory=dict)  # by attribute: row -> text, where there is one
-
-    def __len__(self) -> int:
-        return len(self.client)
-
-    def only(self, rows: IntArray) -> "LeadColumns":
-        """Keep some rows, in an order."""
-        place = {row: new for new, row in enumerate(rows.tolist())} if any(self.histories.values()) else {}
-        return LeadColumns(
-            self.id[rows],
-            self.client[rows],
-            {name: labels.only(rows) for name, labels in self.labels.items()},
-            {name: instants[rows] for name, instants in self.instants.items()},
-            self.confidence[rows],
-            self.archived[rows],
-            self.deleted[rows],
-            self.is_test[rows],
-            {
-                name: {place[row]: text for row, text in texts.items() if row in place}
-                for name, texts in self.histories.items()
-            },
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ActionColumns:
-    """Rows of lead_actions as columns of shape (rows,)."""
-
-    lead: IntArray  # row of LeadColumns, -1 where it is none of those
-    time: IntArray  # microseconds, UNDATED where none is
-    kind: Labels
-    tag: Labels
-    converted: NDArray[np.int8]  # conversion_outcome: 1 true, 0 false, -1 null
-    reason: Labels
 
 
 def arrange(clients: Clients, rows: Sequence[tuple[Any, ...]], action_rows: Sequence[tuple[Any, ...]] | None) -> Leads:
@@ -175,16 +79,6 @@ def _action_columns(rows: Sequence[tuple[Any, ...]], place: dict[str, int]) -> A
     )
 
 
-def usable(instants: Iterable[int | None]) -> IntArray:
-    """Give instants as an array; UNDATED for what is no date: null, infinity, and anything before the product was."""
-    return dated(np.array([UNDATED if i is None else i for i in instants], dtype=np.int64))
-
-
-def dated(instants: IntArray) -> IntArray:
-    """Leave out what is no date, as `usable` does."""
-    return np.where(instants < FIRST_LEAD, UNDATED, instants)
-
-
 def _number(value: Any) -> float:
     if value is None:
         return NO_NUMBER
@@ -206,7 +100,7 @@ def arrange_columns(clients: Clients, rows: LeadColumns, actions: ActionColumns 
     histories = {
         name: {row: parse_history(text) for row, text in rows.histories.get(name, {}).items()} for name in ATTRIBUTES
     }
-    contacts, arrival = _contacts(rows, done, histories)
+    contacts, arrival = date_contacts(rows, done, histories)
     last_contact = rows.instants["last_contact"]
     last = np.where(last_contact != UNDATED, last_contact, arrival)
     confidence = np.where((rows.confidence >= 0) & (rows.confidence <= 1), rows.confidence, np.nan)
@@ -263,96 +157,6 @@ def _last_change(rows: LeadColumns, arrival: IntArray) -> IntArray:
     changes = [np.where(rows.instants[name] != UNDATED, rows.instants[name], -1) for name in INSTANTS[:2]]
     latest = np.maximum(*changes)
     return np.where(latest < 0, arrival, latest)
-
-
-def _contacts(
-    rows: LeadColumns, actions: Actions | None, histories: dict[str, dict[int, History]]
-) -> tuple[Observations, IntArray]:
-    """Date every lead's contacts, the arrival first; UNDATED where nothing tells."""
-    n = len(rows)
-    last_contact = rows.instants["last_contact"]
-    known = np.flatnonzero(last_contact != UNDATED)
-    tracks = [(known, last_contact[known]), _id_epochs(rows.id), _history_stamps(histories)]
-    inserts = np.zeros((2, 0), dtype=np.int64)
-    if actions is not None:
-        k = np.flatnonzero(actions.kind == ACTION_INSERT)
-        inserts = np.stack([actions.lead[k], actions.time[k]])
-    is_first = np.diff(inserts[0], prepend=-1) != 0
-    tracks.append((inserts[0, ~is_first], inserts[1, ~is_first]))
-    lead, time = _in_order(tracks)
-    earliest = np.full(n, UNDATED, dtype=np.int64)
-    starts = np.diff(lead, prepend=-1) != 0
-    earliest[lead[starts]] = time[starts]
-    # The first insert is the lead's own, also when it was logged late: it may date the arrival, not add a contact.
-    of, when = inserts[0, is_first], inserts[1, is_first]
-    since = when - earliest[of]  # of an undated lead far below zero
-    extra = (since < 0) | (since > OWN_INSERT)
-    if extra.any():
-        lead, time = _in_order([(lead, time), (of[extra], when[extra])])
-    lead, time = _merge_contacts(lead, time)
-    arrival = np.full(n, UNDATED, dtype=np.int64)
-    starts = np.diff(lead, prepend=-1) != 0
-    arrival[lead[starts]] = time[starts]
-    return Observations(lead.astype(np.int32), time, np.ones(len(lead))), arrival
-
-
-def _in_order(tracks: Sequence[tuple[IntArray, IntArray]]) -> tuple[IntArray, IntArray]:
-    tracks = [track for track in tracks if len(track[0])]
-    if not tracks:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    lead, time = (np.concatenate(parts) for parts in zip(*tracks, strict=True))
-    if len(tracks) == 1 and (np.diff(lead) > 0).all():
-        return lead, time
-    order: IntArray = np.lexsort((time, lead))
-    return lead[order], time[order]
-
-
-def _merge_contacts(lead: IntArray, time: IntArray) -> tuple[IntArray, IntArray]:
-    """One entry a contact: stamps closer than ONE_CONTACT to the contact's first are the same submission."""
-    same = np.diff(lead, prepend=-1) == 0
-    opens = ~(same & (np.diff(time, prepend=0) <= ONE_CONTACT))
-    begin = np.maximum.accumulate(np.where(opens, np.arange(len(time)), 0))
-    strayed = lead[time - time[begin] > ONE_CONTACT]  # stamps in a chain, each near the last and far from the first
-    if len(strayed):
-        first = 0
-        for i in np.flatnonzero(np.isin(lead, strayed)).tolist():
-            if same[i] and time[i] - first <= ONE_CONTACT:
-                opens[i] = False
-            else:
-                opens[i], first = True, time[i]
-    return lead[opens], time[opens]
-
-
-def _history_stamps(histories: dict[str, dict[int, History]]) -> tuple[IntArray, IntArray]:
-    lead, time = array("q"), array("q")
-    for of_lead in histories.values():
-        for row, history in of_lead.items():
-            for stamp, _ in history:
-                if stamp is not None:
-                    lead.append(row)
-                    time.append(stamp)
-    return np.array(lead, dtype=np.int64), np.array(time, dtype=np.int64)
-
-
-def _id_epochs(ids: Ids) -> tuple[IntArray, IntArray]:
-    """Read the epochs in ids such as lead_<milliseconds>_x9: which leads have one, and the instants."""
-    nothing = np.zeros(0, dtype=np.int64)
-    if isinstance(ids, UuidIds) or not len(ids):
-        return nothing, nothing
-    width = len(LEAD_ID_START) + LEAD_ID_DIGITS[0] + 1
-    starts = [text[:width].encode("utf-8", "replace")[:width] for text in ids]
-    letters = np.array(starts, dtype=f"S{width}").view(np.uint8).reshape(len(ids), width)
-    ours = (letters[:, : len(LEAD_ID_START)] == np.frombuffer(LEAD_ID_START, dtype=np.uint8)).all(axis=1)
-    rows, times = [nothing], [nothing]
-    for n_digits in LEAD_ID_DIGITS:
-        end = len(LEAD_ID_START) + n_digits
-        digits = letters[:, len(LEAD_ID_START) : end].astype(np.int64) - ord("0")
-        found = np.flatnonzero(ours & (letters[:, end] == ord("_")) & ((digits >= 0) & (digits <= 9)).all(axis=1))
-        stamps = digits[found] @ 10 ** np.arange(n_digits - 1, -1, -1, dtype=np.int64) * 1000
-        usable_ones = stamps >= FIRST_LEAD
-        rows.append(found[usable_ones])
-        times.append(stamps[usable_ones])
-    return np.concatenate(rows), np.concatenate(times)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from itertools import chain
 import numpy as np
 from psycopg import sql
 
-from worker.arranging import NO_NUMBER, Labels
+from worker.columns import NO_NUMBER, Labels
 from worker.lead_ids import Ids, UuidIds, text_ids
 from worker.leads import FIRST_LEAD, UNDATED
 from worker.statistics import BoolArray, FloatArray, IntArray

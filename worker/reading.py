@@ -10,7 +10,8 @@ import numpy as np
 from psycopg import Connection, sql
 
 from worker import packing
-from worker.arranging import ActionColumns, LeadColumns, arrange, arrange_columns
+from worker.arranging import arrange, arrange_columns
+from worker.columns import ActionColumns, LeadColumns
 from worker.database.catalogue import Catalogue
 from worker.database.queries import query
 from worker.errors import ConfigurationError

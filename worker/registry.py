@@ -38,6 +38,8 @@ CODE = (  # what a fit depends on
     "jobs",
     "statistics",
     "arranging.py",
+    "columns.py",
+    "contacts.py",
     "episodes.py",
     "histories.py",
     "leads.py",

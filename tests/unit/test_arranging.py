@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from lead_rows import AS_OF, CLIENT_IDS, action, arranged, clients, lead, rows_of
 from test_reading import ABSURD_LEADS, STAMPS
 
-from worker.arranging import OWN_INSERT, TOUCHES, arrange
+from worker.arranging import TOUCHES, arrange
+from worker.contacts import OWN_INSERT
 from worker.histories import ONE_CONTACT, observe, parse_history
 from worker.lead_ids import UuidIds, half_by_id, order_by_client_and_id, text_ids
 from worker.leads import FIRST_LEAD, UNDATED

@@ -1,0 +1,117 @@
+"""Rows as columns: texts numbered by their distinct values, instants and flags as arrays, in the order they came."""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.lead_ids import Ids
+from worker.leads import FIRST_LEAD, UNDATED
+from worker.statistics import BoolArray, FloatArray, IntArray
+
+NO_NUMBER = float("-inf")  # a null among numbers, where NaN is a value like others
+ATTRIBUTES = ("urgency", "tone", "confidence")
+LABELS = ("urgency", "tone", "source", "intent", "language", "tag", "outcome")
+INSTANTS = ("last_contact", "last_updated", "closed_at", "no_sale_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """A column of texts that repeat: which of the distinct values each row has, shape (rows,)."""
+
+    codes: IntArray
+    values: Sequence[Any]
+
+    @classmethod
+    def of(cls, values: Iterable[Hashable]) -> "Labels":
+        """Number the distinct values in the order in which they come."""
+        numbers = _Numbers()
+        codes = np.fromiter(map(numbers.__getitem__, values), dtype=np.int32)
+        return cls(codes, list(numbers))
+
+    def folded(self, fold: Callable[[Any], int]) -> NDArray[np.int8]:
+        """Give the code that `fold` makes of each row's value; each distinct value is folded once."""
+        return np.array([fold(value) for value in self.values], dtype=np.int8)[self.codes]
+
+    def named(self, fold: Callable[[Any], str | None]) -> tuple[IntArray, tuple[str, ...]]:
+        """Give every distinct name a code in the names' own order, so that codes do not depend on the rows' order."""
+        folded = [fold(value) for value in self.values]
+        names = tuple(sorted({name for name in folded if name is not None}))
+        places: dict[str | None, int] = {name: i for i, name in enumerate(names)} | {None: -1}
+        return np.array([places[name] for name in folded], dtype=np.int32)[self.codes], names
+
+    def at(self, row: int) -> Any:
+        """Give the value of a row."""
+        return self.values[self.codes[row]]
+
+    def only(self, rows: IntArray) -> "Labels":
+        """Keep some rows, in an order."""
+        return Labels(self.codes[rows], self.values)
+
+
+class _Numbers(dict[Hashable, int]):
+    """Numbers what it meets, from 0 on."""
+
+    def __missing__(self, value: Hashable) -> int:
+        number = self[value] = len(self)
+        return number
+
+
+@dataclass(frozen=True, slots=True)
+class LeadColumns:
+    """Rows of lead_memory as columns of shape (rows,); instants in microseconds since 1970, UNDATED where none is."""
+
+    id: Ids
+    client: IntArray  # index into the clients, -1 where it is nobody's
+    labels: dict[str, Labels]  # of LABELS
+    instants: dict[str, IntArray]  # of INSTANTS
+    confidence: FloatArray  # as stored, NO_NUMBER where null
+    archived: BoolArray
+    deleted: BoolArray
+    is_test: BoolArray
+    histories: dict[str, dict[int, str]] = field(default_factory=dict)  # by attribute: row -> text, where there is one
+
+    def __len__(self) -> int:
+        return len(self.client)
+
+    def only(self, rows: IntArray) -> "LeadColumns":
+        """Keep some rows, in an order."""
+        place = {row: new for new, row in enumerate(rows.tolist())} if any(self.histories.values()) else {}
+        return LeadColumns(
+            self.id[rows],
+            self.client[rows],
+            {name: labels.only(rows) for name, labels in self.labels.items()},
+            {name: instants[rows] for name, instants in self.instants.items()},
+            self.confidence[rows],
+            self.archived[rows],
+            self.deleted[rows],
+            self.is_test[rows],
+            {
+                name: {place[row]: text for row, text in texts.items() if row in place}
+                for name, texts in self.histories.items()
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ActionColumns:
+    """Rows of lead_actions as columns of shape (rows,)."""
+
+    lead: IntArray  # row of LeadColumns, -1 where it is none of those
+    time: IntArray  # microseconds, UNDATED where none is
+    kind: Labels
+    tag: Labels
+    converted: NDArray[np.int8]  # conversion_outcome: 1 true, 0 false, -1 null
+    reason: Labels
+
+
+def usable(instants: Iterable[int | None]) -> IntArray:
+    """Give instants as an array; UNDATED for what is no date: null, infinity, and anything before the product was."""
+    return dated(np.array([UNDATED if i is None else i for i in instants], dtype=np.int64))
+
+
+def dated(instants: IntArray) -> IntArray:
+    """Leave out what is no date, as `usable` does."""
+    return np.where(instants < FIRST_LEAD, UNDATED, instants)
