@@ -12,16 +12,20 @@ run.py                the command line                __main__.py, daemon.py   t
   status.py           how each job stands, and lateness.py when it is late; shown by status_table.py, health.py,
                       readiness.py, endpoint.py and metrics.py
 runner.py             one run of one job: claim, read, fit, analyse shard by shard, write, done. The hall of the house
+  readings.py         what is read for a run, once or shard by shard; sample.py which of very many clients to learn from
+  shards.py           one shard: analyse, write, halve where it fails; shard_tasks.py the same, anywhere
+  executors.py        here, in processes (process_executor.py), or on a Dask cluster (dask_executor.py)
   ledger.py           who runs what, until when, under which token; heartbeat.py keeps the lease alive
   watermark.py        which clients' rows changed since a job last looked
   registry.py         which fitted conversion model speaks
-reading.py            the only door from rows to arrays: packing.py takes whole columns, columns.py holds them, arranging.py
-                      lays out what was known of each lead when; contacts.py, histories.py, lead_ids.py, vocabulary.py
-leads.py              Leads: arrays, with what was known of each lead at any instant; lifecycle.py how leads end
+reading.py            the only door from rows to arrays: packing.py takes whole columns, columns.py holds them,
+                      arranging.py lays out what was known when; contacts.py, histories.py, lead_ids.py, vocabulary.py
+leads.py              Leads: arrays, with what was known of each lead when; episodes.py, lifecycle.py how leads end
 jobs/                 one module a job, each the same shape: fit(leads, as_of), analyse(leads, model, as_of, rng)
 statistics/           estimates on plain arrays, each with its source; knows no database, log or clock
 review/               past claims, what became of them, and what follows; accuracy.py shows it
 insights/, locale/    sentences in English and French, and the messages that they are made of
+report/               the HTML report of one client, and of all; chore.py the day's chores that are no analyses
 growth_brain.py       snapshots: made, written in bulk, read back; plain_json.py one spelling of JSON; prune.py old ones
 database/             connections, schema, what this database has; queries.sql, every statement by name
 simulate/             worlds of known truth; demo.py, demo_data.py, demo_screen.py, leads_file.py show them, or a file
