@@ -106,6 +106,7 @@ def test_a_file_that_is_not_there(folder):
     assert not (folder / "none").exists()  # no server was started for it
 
 
+@pytest.mark.slow
 def test_a_world_of_another_kind_takes_the_place_of_the_first(folder):
     first, _ = demo(folder / "worlds", "--world", "still")
     assert first.code == 0, first.err

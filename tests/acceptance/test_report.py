@@ -265,4 +265,4 @@ def test_help_says_what_it_does():
     text = run_worker(None, "report", "--help").out
     for word in ("--client", "--from", "--language", "--names", "--output", "--if-due", "WORKER_OUTPUT", "Examples"):
         assert word in text
-    assert re.search(r"report\s+Write what the worker says", run_worker(None, "--help").out)
+    assert re.search(r"report\s+Write pages to look at", run_worker(None, "--help").out)

@@ -1,6 +1,7 @@
 """The worker in process, as child.py runs it: connect, run jobs, commit; imports come before."""
 
 import inspect
+import os
 import time
 from dataclasses import fields
 from datetime import datetime
@@ -31,6 +32,7 @@ def run(url, jobs, as_of, shards=None, executor=None):
     """Run jobs; rows inserted, updated and deleted, seconds of each job, and when each log event came."""
     settings = Settings.from_environment({"DATABASE_URL": url, "WORKER_STATEMENT_TIMEOUT_SECONDS": "3600"})
     chosen = {} if executor is None else {"executor": executor}
+    os.environ["DATABASE_URL"] = url  # where shards run in other processes they look for it there
     request = Request(jobs=tuple(jobs), as_of=datetime.fromisoformat(as_of), shards=shards, **chosen)
     started = time.perf_counter()
     with open_pool(settings) as database:

@@ -60,6 +60,7 @@ def test_speed_is_told_beside_its_floor():
         assert words in said
 
 
+@pytest.mark.slow
 def test_events_are_found_once_and_then_only_the_new_ones():
     found = json.loads(run("conversion_events", "--leads", 300, "--clients", 4, "--repeat", 1, "--json"))
     assert found["leads"] == 300

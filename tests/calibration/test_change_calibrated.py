@@ -145,6 +145,7 @@ def test_flat_prior_has_bins_that_are_too_sure(job, row):
 # --- six past periods, and few clients ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @in_every_world("1000-past")
 def test_six_past_periods_teach(job, row, kind):
     """ECE at most .04 in every world."""
@@ -198,6 +199,7 @@ def test_thirty_clients_with_a_past_and_a_flat_prior(job):
     ensure_naive_misses(job, THIRTY_PAST, 0.08)
 
 
+@pytest.mark.slow
 @BOTH_JOBS
 def test_one_client_alone(job):
     """ECE at most .03 where truth comes from the default prior: 5,000 databases of one client each."""
@@ -226,6 +228,7 @@ def test_where_nothing_changes_almost_nothing_is_said_to_move(job, row):
     assert (flat.said_class != STABLE).mean() > 0.01, f"\n{judged(flat)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", ["pareto", "large"])
 @BOTH_JOBS
 def test_bursts_of_three_leads(job, sizes):

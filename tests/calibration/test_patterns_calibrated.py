@@ -211,6 +211,7 @@ def day_after_day(leads, days):
             yield as_of, finding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_clients", "days", "worlds", "sizes"), [(1000, 60, 1, "pareto"), (30, 365, 1, "pareto"), (1, 365, 2, 60.0)]
 )
@@ -221,6 +222,7 @@ def test_a_quiet_year_is_left_quiet(n_clients, days, worlds, sizes):
     assert total / years <= 0.05, f"{total} false patterns in {years:.1f} client-years"
 
 
+@pytest.mark.slow
 def test_the_budget_is_what_keeps_it_quiet(monkeypatch):
     """With a hundred times the allowance the same bar is missed, though less than a hundredfold: windows overlap."""
     monkeypatch.setattr(discovery, "FALSE_A_CLIENT_YEAR", 100 * discovery.FALSE_A_CLIENT_YEAR)
@@ -231,6 +233,7 @@ def test_the_budget_is_what_keeps_it_quiet(monkeypatch):
     assert 0.05 < per_year < 100 * 0.02, per_year
 
 
+@pytest.mark.slow
 def test_patterns_that_come_and_go_are_true_day_after_day():
     """Half the clients step once in three months: few new patterns are false, and what goes on is as sure as said."""
     claims = {"new": Claims(), "continuing": Claims()}

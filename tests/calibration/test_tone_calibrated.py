@@ -57,6 +57,7 @@ def test_tone_ball_is_calibrated_in_every_world(kind, sizes):
     assert judged(claims).ece <= BAR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", ["pareto", "large"])
 @pytest.mark.parametrize("kind", DEPENDENT)
 def test_tone_ball_is_calibrated_where_leads_depend_on_one_another(kind, sizes):
@@ -86,6 +87,7 @@ def test_tone_ball_is_calibrated_with_5000_clients():
     assert judged(joined_counts(lambda rng: tone_world("mostly_still", 5000, rng), 2)).ece <= BAR
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_clients", [1, 3])
 def test_few_clients_know_that_they_know_little(n_clients):
     """A client alone and three of them: 1,500 claims each way, ECE at most .06; chance alone makes .02 of it."""
