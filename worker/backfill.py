@@ -7,7 +7,7 @@ from datetime import datetime
 from worker.database.inspection import require_ready
 from worker.database.pool import Database
 from worker.executors import Hands
-from worker.jobs import longest_look_back
+from worker.jobs import load_job, longest
 from worker.jobs.finding import Json
 from worker.reading import read_leads, read_since
 from worker.readings import History, reads_by_shard
@@ -90,7 +90,7 @@ def run_backfill(
     by_job = {tally.job: tally for tally in tallies}
     history = None
     if not reads_by_shard(database, catalogue, executor):
-        since = read_since(instants[0], longest_look_back(jobs))
+        since = read_since(instants[0], longest(load_job(name).LOOK_BACK_DAYS for name in jobs))
         leads, report = database.retrying(lambda conn: read_leads(conn, catalogue, since), read_only=True)
         history = History(leads, report.passed_over())
     patience = settings.lease_seconds + LEASE_MARGIN_SECONDS

@@ -9,8 +9,9 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, wait
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -40,6 +41,26 @@ class LocalExecutor(Executor):
         except Exception as exc:  # noqa: BLE001 - it is the future's to raise
             future.set_exception(exc)
         return future
+
+
+def in_turn(calls: Iterable[Callable[[], T]]) -> Generator[T, None, None]:
+    """Give each call's result, called when it is asked for."""
+    return (call() for call in calls)
+
+
+def one_ahead(calls: Iterable[Callable[[], T]]) -> Generator[T, None, None]:
+    """Give each call's result; the next one is called, in a thread of its own, while the last one's is put to use."""
+    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead")
+    ahead: Future[T] | None = None
+    try:
+        for call in calls:
+            result, ahead = ahead, thread.submit(copy_context().run, call)
+            if result is not None:
+                yield result.result()
+        if ahead is not None:
+            yield ahead.result()
+    finally:
+        thread.shutdown(wait=False, cancel_futures=True)
 
 
 class InOrder(Generic[T, R]):

@@ -3,21 +3,21 @@ The leads that a command reads for all clients together: once for all its jobs, 
 what fits and the global snapshots need.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 from psycopg import Connection
 
 from worker.database.catalogue import Catalogue
 from worker.database.pool import Database
 from worker.database.queries import query
-from worker.jobs import details_read, longest_look_back
-from worker.leads import Clients, Leads
+from worker.jobs import Job, details_read, load_job, longest, look_back
+from worker.leads import Clients, Leads, Windows, from_microseconds
 from worker.logs import get_logger
 from worker.reading import ReadingReport, ensure_clients_known, read_clients, read_leads, read_since
 from worker.request import Request
-from worker.sample import learned_from, sample_limit
+from worker.sample import learned_from, of_sample, past_periods, sample_limit
 from worker.settings import LOCAL, Settings
 from worker.watermark import Horizon, read_horizon
 
@@ -53,7 +53,11 @@ def reads_by_shard(database: Database, catalogue: Catalogue, executor: str) -> b
 
 
 def _count_clients(conn: Connection[Any]) -> int:
-    row = conn.execute(query("count_clients")).fetchone()
+    return _count(conn, "count_clients", {})
+
+
+def _count(conn: Connection[Any], name: LiteralString, parameters: Mapping[str, Any]) -> int:
+    row = conn.execute(query(name), parameters).fetchone()
     assert row is not None  # noqa: S101 - an aggregate always has a row
     return int(row[0])
 
@@ -98,6 +102,7 @@ class Readings:
         self._details = details_read(request.jobs)
         self._whole, self._sample = _Kept(), _Kept()
         self._known: Clients | None = None
+        self._past_periods: int | None = None
         self.by_shard = by_shard
         self.passed_over: dict[str, int] = {}
         self.horizon: Horizon | None = None  # what the last reading of all may have missed; None: unknown
@@ -109,7 +114,7 @@ class Readings:
         """Give all clients' leads with a look-back of `days`."""
         if not self._whole.covers(days):
             self._make_room(self._sample)
-            far = days if self.by_shard else longest_look_back(self._request.jobs)
+            far = days if self.by_shard else longest(self.look_back(load_job(name)) for name in self._request.jobs)
 
             def read(conn: Connection[Any]) -> tuple[Leads, ReadingReport]:
                 self.horizon = read_horizon(conn, self._catalogue, *self._rests_on)
@@ -121,6 +126,23 @@ class Readings:
             ensure_clients_known(leads.clients, self._request.clients)
             get_logger().info("leads.read", leads=report.leads, **self.passed_over)
         return self._whole.part(days, self._request)
+
+    def past_periods(self) -> int:
+        """Tell how many past periods the trends learn from: more the fewer clients they can learn from are active."""
+        if self._past_periods is None:
+            w = Windows.before(self._request.as_of)
+            ends = {"start": w.start, "middle": w.middle, "end": w.end}
+            instants = {name: from_microseconds(end) for name, end in ends.items()}
+            clients, active = self._database.retrying(
+                lambda conn: (_count(conn, "count_clients", {}), _count(conn, "count_active_clients", instants)),
+                read_only=True,
+            )
+            self._past_periods = past_periods(of_sample(active, clients))
+        return self._past_periods
+
+    def look_back(self, job: Job) -> int | None:
+        """Tell how old the last contact of the leads may be that a job reads; None: all are read."""
+        return look_back(job, self.past_periods() if getattr(job, "LEARNS_FROM_PERIODS", False) else 0)
 
     def _make_room(self, other: _Kept) -> None:
         """Where clients are very many, read again rather than keep two readings side by side."""

@@ -5,6 +5,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -15,10 +16,10 @@ from worker.database.catalogue import Catalogue
 from worker.database.inspection import require_ready
 from worker.database.pool import Database
 from worker.errors import RunHeldError, WorkerError
-from worker.executors import Hands, LocalExecutor
-from worker.growth_brain import Snapshot, model_version, read_past
+from worker.executors import Hands, LocalExecutor, in_turn, one_ahead
+from worker.growth_brain import NAMED, Snapshot, model_version, read_past
 from worker.heartbeat import heartbeat
-from worker.jobs import Job, LearnsFromPast, ReviewsClaims, load_job
+from worker.jobs import Job, LearnsFromPast, LearnsFromPeriods, ReviewsClaims, load_job
 from worker.jobs.finding import Json
 from worker.leads import Clients, Leads
 from worker.ledger import Lease, finish_run, read_last_period, read_run, release_run, try_claim
@@ -42,7 +43,7 @@ from worker.statistics import BoolArray
 from worker.summary import JobSummary
 from worker.watermark import Changes, Watermark, first_mark, read_changes, retrying, write_watermark
 
-CLIENTS_PER_SHARD = 1000
+CLIENTS_PER_SHARD = 500  # looked at while those before are written; fewer would cost more than that gains
 CLIENTS_PER_TASK = 500  # of shards that read their own leads: what bounds the memory
 POLL_SECONDS = 0.5
 REVIEW = "accuracy_review"  # the job whose model says how stated probabilities are to be mended
@@ -261,7 +262,7 @@ class _Work:
         if self.run.readings.by_shard and not reviews and not getattr(self.job, "ONE_READING", False):
             self._hand_out()
             return
-        leads = self.run.readings.leads(self.job.LOOK_BACK_DAYS)
+        leads = self.run.readings.leads(self.run.readings.look_back(self.job))
         if reviews:
             self.resolved = self._resolve(leads)
         self._learn()
@@ -291,17 +292,25 @@ class _Work:
         """Cut the shards out of one reading, analyse and write them here, and everybody together last."""
         place = Workplace(self.database, self.run.catalogue, self._assignment(), self.past, self.resolved)
         shards, number = self._shards(leads.clients, CLIENTS_PER_SHARD), 0
-        with_global = with_global and bool(leads.clients.pooled.any())
-        for done, keep in enumerate(shards):
+        everybody = [leads.pool()] if with_global and leads.clients.pooled.any() else []
+
+        def look(keep: BoolArray) -> tuple[Leads, Analysed | None]:
             part = leads.of_clients(keep)
-            with self._counted() as outcome:
-                place.work_off(part, number, outcome)
-            number += 2 * len(part.clients)
-            self._progress(done + 1, len(shards) + with_global)
-        if with_global:
-            with self._counted() as outcome:
-                place.write(place.analyse(leads.pool()), [], number, outcome, with_global=True)
-            self._progress(len(shards) + 1, len(shards) + 1)
+            return part, place.look_at(part)
+
+        calls: list[Callable[[], Any]] = [partial(look, keep) for keep in shards]
+        calls += [partial(place.analyse, pool) for pool in everybody]
+        # events ask the database while they are looked at, and a signal can only stop what the main thread asks
+        with contextlib.closing(in_turn(calls) if self.job.EVENT_TYPE in NAMED else one_ahead(calls)) as results:
+            for done, result in enumerate(results):
+                with self._counted() as outcome:
+                    if done == len(shards):
+                        place.write(result, [], number, outcome, with_global=True)
+                    else:
+                        part, found = result
+                        place.work_off(part, number, outcome, found)
+                        number += 2 * len(part.clients)
+                self._progress(done + 1, len(calls))
 
     def _hand_out(self) -> None:
         """Hand out the shards, which read their own leads; meanwhile look at everybody together, to write that last."""
@@ -395,7 +404,7 @@ class _Work:
         """Fit, let the fit contend with the model in force where its job scores models, and keep what came of it."""
         name, as_of = self.job.NAME, self.request.as_of
         sampled = getattr(self.job, "LEARNS_FROM_SAMPLE", False)
-        pooled, limit = self.run.readings.to_learn_from(self.job.LOOK_BACK_DAYS, sampled=sampled)
+        pooled, limit = self.run.readings.to_learn_from(self.run.readings.look_back(self.job), sampled=sampled)
         fitted = self._fit(pooled)
         if limit is not None:
             fitted = {**fitted, "learned_up_to": limit}
@@ -425,6 +434,10 @@ class _Work:
     def _fit(self, leads: Leads) -> Mapping[str, Json]:
         if self.resolved is not None:
             return cast("ReviewsClaims", self.job).fit(leads, self.request.as_of, past=self.resolved)
+        if getattr(self.job, "LEARNS_FROM_PERIODS", False):
+            return cast("LearnsFromPeriods", self.job).fit(
+                leads, self.request.as_of, past_periods=self.run.readings.past_periods()
+            )
         if not getattr(self.job, "LEARNS_FROM_PAST", False):
             return self.job.fit(leads, self.request.as_of)
         name, as_of = self.job.NAME, self.request.as_of

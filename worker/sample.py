@@ -1,9 +1,12 @@
 """
-Which clients a fit learns from where there are very many: the same ones however the work is split, and wherever.
+How much a fit learns from: which clients where there are very many, and how far back where there are enough.
 
 A prior learned from 5,000 clients cannot be told from one learned from all of them, and reading all of them over the
 months that the trends go back would take memory that grows with the table. Those with the lowest hashes of their ids
 are taken: a fixed sample, which shards and executors do not change, and from day to day nearly the same.
+
+Past periods stand in for clients that are not there: a month of thirty clients says little of how clients change, one
+of two thousand says it all. So the more clients are active, the fewer past periods are learned from, and read.
 """
 
 import zlib
@@ -14,6 +17,19 @@ from worker.leads import Clients
 from worker.statistics import BoolArray, IntArray
 
 LEARN_CLIENTS = 5_000
+LEARN_PAIRS = 2_500  # pairs of windows; with more of them confidence is not visibly truer (tests/calibration)
+MOST_PAST_PERIODS = 6
+
+
+def past_periods(active: int) -> int:
+    """Find how many past periods to learn from beside the present one where so many clients had leads in it."""
+    needed = -(-LEARN_PAIRS // active) - 1 if active else MOST_PAST_PERIODS
+    return min(needed, MOST_PAST_PERIODS)
+
+
+def of_sample(active: int, clients: int) -> int:
+    """Tell how many of the active clients a sample of all of them has, more or less."""
+    return active if clients <= LEARN_CLIENTS else active * LEARN_CLIENTS // clients
 
 
 def hashes(clients: Clients) -> IntArray:

@@ -98,22 +98,34 @@ class Workplace:
     def _job(self) -> Job:
         return load_job(self.assignment.job)
 
-    def work_off(self, leads: Leads, number: int, outcome: Outcome) -> None:
+    def look_at(self, leads: Leads) -> Analysed | None:
+        """Find what is to be written about the clients of `leads`; None where it fails: work_off finds out for whom."""
+        try:
+            return self.analyse(leads)
+        except WorkerError:
+            raise
+        except Exception:  # noqa: BLE001 - work_off meets it again, and tells
+            return None
+
+    def work_off(self, leads: Leads, number: int, outcome: Outcome, found: Analysed | None = None) -> None:
         """
         Analyse and write all clients of `leads`; those that fail alone are named in the outcome.
 
         number : of the share's first transaction in the ledger; it takes less than twice as many as there are clients.
+        found : what look_at found for them before.
         """
-        self._work_off(leads, np.arange(len(leads.clients)), itertools.count(number), outcome)
+        self._work_off(leads, np.arange(len(leads.clients)), itertools.count(number), outcome, found)
 
-    def _work_off(self, leads: Leads, members: Any, numbers: Iterator[int], outcome: Outcome) -> None:
+    def _work_off(
+        self, leads: Leads, members: Any, numbers: Iterator[int], outcome: Outcome, found: Analysed | None = None
+    ) -> None:
         keep = np.zeros(len(leads.clients), dtype=bool)
         keep[members] = True
         part = leads.of_clients(keep)
         number = next(numbers)  # drawn before anything can fail: a repeated task counts its halves as the first one did
         try:
             client_ids = [i for i in part.clients.ids if i is not None]
-            self.write(self.analyse(part), client_ids, number, outcome, with_global=False)
+            self.write(found or self.analyse(part), client_ids, number, outcome, with_global=False)
             add_counts(outcome.counts, {"clients": len(part.clients)})
         except WorkerError:
             raise

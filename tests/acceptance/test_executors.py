@@ -155,6 +155,32 @@ def test_a_sample_is_the_same_however_the_work_is_split(fresh, monkeypatch):
     assert [job for (job,) in rows] == list(sampled)
 
 
+def test_many_clients_need_fewer_past_periods_and_the_same_ones_whatever_else_is_read(fresh, monkeypatch):
+    """Alone, beside jobs that read everything, and by shard."""
+    monkeypatch.setattr(worker.sample, "LEARN_PAIRS", 15)
+    alone = fresh()
+    outcome = run_worker(alone, "engagement_score", "--as-of", DAY, "--json")
+    assert outcome.code == 0, outcome
+    beside = fresh()
+    assert run_worker(beside, *ALL).code == 0
+    monkeypatch.setattr(worker.readings, "CLIENTS_IN_MEMORY", 0)
+    by_shard = fresh()
+    assert run_worker(by_shard, *ALL).code == 0
+    learned = []
+    for url in (alone, beside, by_shard):
+        with psycopg.connect(url) as conn:
+            learned.append(
+                conn.execute(
+                    "SELECT m.version, m.parameters -> 'learned_from' FROM worker.models AS m"
+                    " WHERE m.job = 'engagement_score' AND m.as_of = %s", (AS_OF,)
+                ).fetchall()
+            )  # fmt: skip
+    assert learned[0] == learned[1] == learned[2]
+    ((_, pairs),) = learned[0]
+    assert len(pairs) == 2
+    assert sum(pairs) >= 15 > pairs[0]
+
+
 @pytest.mark.usefixtures("by_shard")
 def test_some_clients_only_and_a_dry_run(fresh, monkeypatch):
     url = fresh()

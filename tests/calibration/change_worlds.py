@@ -14,6 +14,7 @@ from scipy.special import betainc, betaincinv
 
 from worker.jobs import engagement_score as score_job
 from worker.jobs import urgency_trend as share_job
+from worker.sample import past_periods
 from worker.simulate import (
     CHANGE_KINDS,
     ScoreWorld,
@@ -74,14 +75,20 @@ def _flat(log_likelihood: FloatArray, grid: FloatArray, dead_band: float) -> Cha
     return ChangePosterior(grid, dead_band, mass / mass.sum(axis=1, keepdims=True))
 
 
-def _pairs(windows: int) -> list[tuple[int, int]]:
-    """Places of the current and the previous window in every period, latest first."""
-    return [(windows - 1 - ago, windows - 2 - ago) for ago in range(windows - 1)]
+def _pairs(n: IntArray) -> list[tuple[int, int]]:
+    """Places of the current and the previous window in every period learned from, latest first."""
+    learned = 1 + past_periods(int(((n[-1] > 0) & (n[-2] > 0)).sum()))
+    return [(len(n) - 1 - ago, len(n) - 2 - ago) for ago in range(min(learned, len(n) - 1))]
+
+
+def _first_window(n: IntArray) -> int:
+    """Place of the first window whose leads tell how alike neighbours are: of every other period, both windows."""
+    return len(n) - 2 * (1 + (len(_pairs(n)) - 1) // 2)
 
 
 def learn_shares(world: ShareWorld, rng: np.random.Generator, correlation: FloatArray | None = None) -> Learned:
     """Do what urgency_trend does; correlation is learned, as there, where it is not given."""
-    windows, n_clients = world.n.shape
+    n_clients = world.n.shape[1]
     high, other = world.k, world.n - world.k
     table = np.stack([other, np.zeros_like(high), high], axis=-1)
     if correlation is None:
@@ -91,8 +98,9 @@ def learn_shares(world: ShareWorld, rng: np.random.Generator, correlation: Float
             values = values[np.lexsort((rng.random(len(cell)), cell))]
         else:
             values, cell = world.leads.high.astype(np.float64), world.leads.window * n_clients + world.leads.client
-        correlation = estimate_serial_correlation(values[:, None], cell)
-    counts = [share_job._Counts.of(table[now], table[before], correlation) for now, before in _pairs(windows)]
+        looked_at = cell >= _first_window(world.n) * n_clients
+        correlation = estimate_serial_correlation(values[looked_at, None], cell[looked_at])
+    counts = [share_job._Counts.of(table[now], table[before], correlation) for now, before in _pairs(world.n)]
     rate = counts[0].level_prior()
     likelihoods = [count.log_likelihood(rate, count.informative) for count in counts]
     prior = fit_change_prior(likelihoods, candidates(share_job.GRID, share_job.DEAD_BAND))
@@ -109,7 +117,9 @@ def learn_scores(world: ScoreWorld, rng: np.random.Generator, correlation: Float
     windows, n_clients = world.n.shape
     if correlation is None:
         cell = world.leads.window * n_clients + world.leads.client
-        correlation = estimate_serial_correlation(np.asarray(world.leads.value, dtype=np.float64)[:, None], cell)
+        looked_at = cell >= _first_window(world.n) * n_clients
+        values = np.asarray(world.leads.value, dtype=np.float64)
+        correlation = estimate_serial_correlation(values[looked_at, None], cell[looked_at])
     squares = np.nan_to_num(world.variance) * np.maximum(world.n - 1, 0)
     scores = [
         job.Scores(world.n[i].astype(np.float64), world.mean[i], squares[i], np.zeros((n_clients, 3)))
@@ -122,7 +132,7 @@ def learn_scores(world: ScoreWorld, rng: np.random.Generator, correlation: Float
         return job._log_likelihood(current, previous, job._Errors.of(current, previous, spread, alike))
 
     likelihoods = []
-    for i, j in _pairs(windows):
+    for i, j in _pairs(world.n):
         both = (scores[i].n > 0) & (scores[j].n > 0)
         likelihoods.append(likelihood(scores[i], scores[j], correlation)[both])
     prior = fit_change_prior(likelihoods, candidates(job.GRID, job.DEAD_BAND))

@@ -1,11 +1,13 @@
-"""Tasks handed out: their results in order, and how those that are lost are told."""
+"""Tasks handed out: their results in order, how those that are lost are told; and calls made one ahead of their use."""
 
+import contextlib
+import threading
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import pytest
 
 from worker import executors
-from worker.executors import InOrder, LostShardsError
+from worker.executors import InOrder, LostShardsError, one_ahead
 
 
 class Silent(Executor):
@@ -42,3 +44,29 @@ def test_a_cluster_without_workers_is_waited_for_once_and_not_once_a_task(monkey
     assert len(asked) <= 6
     with pytest.raises(LostShardsError, match=r"50 share\(s\) .*no process is left to work on it"):
         results.ensure_none_lost()
+
+
+def test_the_next_call_is_made_while_the_last_result_is_used():
+    begun = [threading.Event() for _ in range(3)]
+    calls = [lambda number=number: begun[number].set() or number for number in range(3)]
+    found = []
+    for result in one_ahead(calls):
+        assert result == 2 or begun[result + 1].wait(10)
+        assert result != 0 or not begun[2].wait(0.05)  # one ahead, and no more: what it gives has to be kept somewhere
+        found.append(result)
+    assert found == [0, 1, 2]
+
+
+def test_a_call_that_fails_is_told_in_its_turn_and_no_other_is_made_after():
+    made = []
+    with contextlib.closing(
+        one_ahead([lambda: made.append(0), lambda: 1 / 0, *[lambda: made.append(2)] * 3])
+    ) as results:
+        assert next(results) is None
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+    assert made.count(2) <= 1
+
+
+def test_no_calls_no_results():
+    assert list(one_ahead([])) == []

@@ -626,6 +626,16 @@ SELECT concat_ws(' ', current_database(), (SELECT min(m.applied_at) FROM worker.
 -- How many clients there are.
 SELECT count(*) FROM clients AS c
 
+-- name: count_active_clients
+-- How many clients have leads in both windows.
+SELECT count(*)
+FROM (
+    SELECT FROM lead_memory AS l
+    WHERE l."timestamp" >= %(start)s AND l."timestamp" < %(end)s
+    GROUP BY l.client_id
+    HAVING min(l."timestamp") < %(middle)s AND max(l."timestamp") >= %(middle)s
+) AS a
+
 -- name: read_installed_at
 -- Since when the database is ready for the worker; nothing could run before that.
 SELECT min(m.applied_at) FROM worker.migrations AS m

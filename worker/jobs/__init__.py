@@ -18,6 +18,8 @@ ONE_READING                optional: where true, shards are cut out of one readi
 INCREMENTAL                optional: where true, a run reads only the clients whose rows changed since the last one:
                            what is said of a client must not depend on others but through the model, nor on as_of but
                            through the dates of its rows
+LEARNS_FROM_PERIODS        optional: where true, fit takes how many periods before the present one to learn from, and
+                           LOOK_BACK_DAYS is for the most there may be (worker/sample.py)
 LEARNS_FROM_PAST           optional: where true, fit takes those rows and the last period that was run as well
 REVIEWS_CLAIMS             optional: where true, the job decides the claims on record (see ReviewsClaims)
 LEARNS_FROM_REVIEW         optional: where true, the model holds what accuracy_review last learned, as "recalibration"
@@ -32,7 +34,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from worker.jobs.finding import Finding, Json
-from worker.leads import Leads
+from worker.leads import WINDOW_DAYS, Leads
 from worker.timetable import JOB_NAMES
 
 
@@ -52,6 +54,14 @@ class Job(Protocol):
         self, leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator
     ) -> list[Finding]:
         """Say what can be said of every client in leads."""
+        ...
+
+
+class LearnsFromPeriods(Protocol):
+    """The shape of a job whose fit looks at past periods, as many as there is something to learn from."""
+
+    def fit(self, leads: Leads, as_of: datetime, past_periods: int | None = None) -> Mapping[str, Json]:
+        """Learn from all pooled clients over so many periods before this one; None: as the leads themselves suggest."""
         ...
 
 
@@ -92,10 +102,17 @@ def load_job(name: str) -> Job:
     return cast("Job", import_module(f"worker.jobs.{name}"))
 
 
-def longest_look_back(names: Iterable[str]) -> int | None:
-    """Tell how old the last contact of the leads may be that these jobs read together; None: all are read."""
-    look_backs = [load_job(name).LOOK_BACK_DAYS for name in names]
-    return None if None in look_backs else max(days for days in look_backs if days is not None)
+def look_back(job: Job, past_periods: int) -> int | None:
+    """Tell how old the last contact of leads may be that a job reads, where it learns from so many past periods."""
+    if getattr(job, "LEARNS_FROM_PERIODS", False):
+        return (2 + past_periods) * WINDOW_DAYS
+    return job.LOOK_BACK_DAYS
+
+
+def longest(look_backs: Iterable[int | None]) -> int | None:
+    """Tell the longest of look-backs in days; None: all is read."""
+    days = list(look_backs)
+    return None if None in days else max((n for n in days if n is not None), default=0)
 
 
 def details_read(names: Iterable[str]) -> set[str] | None:

@@ -13,7 +13,8 @@ s^2 deff / n: s^2 is the variance between the client's leads, drawn to everyone'
 more; deff is the design effect of leads that resemble their neighbours in time. `score.shrunken` is the mean drawn to
 all clients' level by inverse variances. The claim is the class of the change of the *true* score, within a dead band of
 3 points `stable`; its confidence is the posterior probability of that class: a t likelihood of the observed change on
-a grid of true changes, times a prior of changes learned over all clients, now and in six periods before.
+a grid of true changes, times a prior of changes learned over all clients, now and in up to six periods before: the
+more clients, the fewer (worker/sample.py).
 
 Check. One half of the leads, by a hash of the id, says which class of change the other half shows, and how surely.
 
@@ -35,7 +36,7 @@ import numpy as np
 
 from worker.jobs import trends
 from worker.jobs.finding import Check, Claim, Finding, HalfChecks, Json
-from worker.jobs.trends import ENOUGH_CLIENTS, PAST_PERIODS, changes_posterior, learn_beside_half, learn_changes
+from worker.jobs.trends import changes_posterior, learn_beside_half, learn_changes
 from worker.jobs.windows import (
     LEVEL,
     PERIOD,
@@ -66,6 +67,7 @@ LOOK_BACK_DAYS: int | None = trends.LOOK_BACK_DAYS
 READS = ("urgency", "confidence", "source")
 ANALYSES_DAYS = 2 * WINDOW_DAYS
 LEARNS_FROM_SAMPLE = True
+LEARNS_FROM_PERIODS = True
 
 PARTS = ("confidence", "urgency", "engaged")
 WEIGHTS = np.array([0.4, 0.3, 0.3])
@@ -193,22 +195,20 @@ def _lead_scores(found: Sequence[Period]) -> Iterator[tuple[Leads, BoolArray, Fl
             yield period.leads, mask, score[:, None]
 
 
-def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
+def fit(leads: Leads, as_of: datetime, past_periods: int | None = None) -> Mapping[str, Json]:
     """Learn the pool's level, the spread between clients and leads, and how much scores change over periods."""
-    return learn_beside_half(_learn, leads, as_of)
+    return learn_beside_half(_learn, leads, as_of, past_periods)
 
 
-def _learn(leads: Leads, as_of: datetime) -> dict[str, Json]:
-    present, *past = periods(leads, as_of, PAST_PERIODS)
-    correlation = serial_correlation(_lead_scores(every_window_once([present, *past])))
+def _learn(found: Sequence[Period]) -> dict[str, Json]:
+    present, *past = found
+    correlation = serial_correlation(_lead_scores(every_window_once(found)))
     current, previous, _ = _measure(present.leads, present.two)
     spread = _pool_spread(current, previous, correlation)
     errors = _Errors.of(current, previous, spread, correlation)
     level = estimate_normal_prior(current.mean, errors.squared(current.n, errors.effect_current), DEFAULT_LEVEL)
     likelihoods = [_log_likelihood(current, previous, errors)[_informative(current, previous)]]
     for period in past:
-        if sum(map(len, likelihoods)) >= ENOUGH_CLIENTS:
-            break
         now, before, _ = _measure(period.leads, period.two)
         likelihood = _log_likelihood(now, before, _Errors.of(now, before, spread, correlation))
         likelihoods.append(likelihood[_informative(now, before)])

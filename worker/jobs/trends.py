@@ -4,29 +4,34 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from worker.jobs.finding import Json
-from worker.leads import WINDOW_DAYS, Leads
-from worker.sample import learned_from
+from worker.jobs.windows import Period, periods
+from worker.leads import WINDOW_DAYS, Leads, Windows
+from worker.sample import MOST_PAST_PERIODS, learned_from, past_periods
 from worker.statistics import BoolArray, FloatArray
 from worker.statistics.change import ChangePosterior, posterior_of_change
 from worker.statistics.change_prior import Candidates, ChangePrior, fit_change_prior, log_score
 
-PAST_PERIODS = 6  # learned from beside the present one: a month of thirty clients says little of how they change
-LOOK_BACK_DAYS = (PAST_PERIODS + 2) * WINDOW_DAYS
-ENOUGH_CLIENTS = 20_000  # pairs of windows; more of them cannot make the learned prior visibly better, only later
+LOOK_BACK_DAYS = (MOST_PAST_PERIODS + 2) * WINDOW_DAYS
 FEW_CLIENTS = 100  # of so few, each one's own leads show in what all of them teach
 
 
 def learn_beside_half(
-    learn: Callable[[Leads, datetime], dict[str, Json]], leads: Leads, as_of: datetime
+    learn: Callable[[Sequence[Period]], dict[str, Json]], leads: Leads, as_of: datetime, past: int | None
 ) -> dict[str, Json]:
     """
-    Give the model that `learn` makes of the leads; where clients are few, with the half's own model as "of_half".
+    Give the model that `learn` makes of the periods; where clients are few, with the half's own model as "of_half".
 
     With what all leads teach, a check of one half of a few clients' leads against the other would have seen the answer.
+
+    past : how many past periods to learn from; None: as many as there is something to learn from.
     """
-    model = learn(leads, as_of)
+    if past is None:
+        w = Windows.before(as_of)
+        active = [leads.per_client(leads.arrived(*ends)) > 0 for ends in ((w.start, w.middle), (w.middle, w.end))]
+        past = past_periods(int((active[0] & active[1]).sum()))
+    model = learn(periods(leads, as_of, past))
     if len(leads.clients) < FEW_CLIENTS:
-        model["of_half"] = learn(leads.only(~leads.half()), as_of)
+        model["of_half"] = learn(periods(leads.only(~leads.half()), as_of, past))
     return model
 
 

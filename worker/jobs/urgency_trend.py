@@ -10,8 +10,9 @@ Formula. The claim is the class of the change of the *true* share, within a dead
 its confidence is the posterior probability of that class. The likelihood of a change d is exact: two binomials with
 shares p and p + d, p integrated over a beta distribution of clients' shares. Counts of leads that resemble their
 neighbours in time are divided by a design effect first, so that a burst counts as the few leads that it is worth. The
-prior of d is learned over all clients, now and in six periods before; a client's own part in it is taken out again,
-so that none is its own witness. `change_interval` holds 80% of the same posterior.
+prior of d is learned over all clients, now and in up to six periods before, the more clients the fewer
+(worker/sample.py); a client's own part in it is taken out again, so that none is its own witness. `change_interval`
+holds 80% of the same posterior.
 
 Check. One half of the leads, by a hash of the id, says which class of change the other half's raw shares show, and how
 surely: exactly where there are few leads, by the normal law where there are many.
@@ -34,7 +35,7 @@ import numpy as np
 
 from worker.jobs import trends
 from worker.jobs.finding import Check, Claim, Finding, HalfChecks, Json
-from worker.jobs.trends import ENOUGH_CLIENTS, PAST_PERIODS, changes_posterior, learn_beside_half, learn_changes
+from worker.jobs.trends import changes_posterior, learn_beside_half, learn_changes
 from worker.jobs.windows import (
     LEVEL,
     Period,
@@ -67,6 +68,7 @@ LOOK_BACK_DAYS: int | None = trends.LOOK_BACK_DAYS
 READS = ("urgency",)
 ANALYSES_DAYS = 2 * WINDOW_DAYS
 LEARNS_FROM_SAMPLE = True
+LEARNS_FROM_PERIODS = True
 
 DEAD_BAND = 0.05
 GRID = change_grid(DEAD_BAND, limit=1.0)
@@ -140,23 +142,21 @@ def _tables(leads: Leads, two: TwoWindows, correlation: FloatArray) -> _Counts:
     return _Counts.of(leads.counts(current, 3, two.current), leads.counts(previous, 3, two.previous), correlation)
 
 
-def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
+def fit(leads: Leads, as_of: datetime, past_periods: int | None = None) -> Mapping[str, Json]:
     """Learn how high shares are, how alike neighbours are, and how much shares change, over clients and periods."""
-    return learn_beside_half(_learn, leads, as_of)
+    return learn_beside_half(_learn, leads, as_of, past_periods)
 
 
-def _learn(leads: Leads, as_of: datetime) -> dict[str, Json]:
-    present, *past = periods(leads, as_of, PAST_PERIODS)
-    correlation = serial_correlation(_is_high(every_window_once([present, *past])))
+def _learn(found: Sequence[Period]) -> dict[str, Json]:
+    present = found[0]
+    correlation = serial_correlation(_is_high(every_window_once(found)))
     likelihoods: list[FloatArray] = []
     rate = DEFAULT_RATE
-    for period in (present, *past):
+    for period in found:
         counts = _tables(period.leads, period.two, correlation)
         if not likelihoods:
             rate = counts.level_prior()
         likelihoods.append(counts.log_likelihood(rate, counts.informative))
-        if sum(map(len, likelihoods)) >= ENOUGH_CLIENTS:
-            break
     return {
         "rate_prior": list(rate),
         "serial_correlation": correlation.tolist(),
