@@ -240,10 +240,15 @@ class _Places:
 
     def find(self, hashes: IntArray) -> IntArray:
         """Give each hash's row, -1 where there is none."""
+        result = np.full(len(hashes), -1, dtype=np.int64)
         if not len(self.rows):
-            return np.full(len(hashes), -1, dtype=np.int64)
-        place = np.maximum(np.searchsorted(self.hashes, hashes, side="right") - 1, 0)
-        return np.where(self.hashes[place] == hashes, self.rows[place], -1)
+            return result
+        # in their own order: neighbours are then found near one another, in memory that is at hand
+        order = np.argsort(hashes)
+        asked = hashes[order]
+        place = np.maximum(np.searchsorted(self.hashes, asked, side="right") - 1, 0)
+        result[order] = np.where(self.hashes[place] == asked, self.rows[place], -1)
+        return result
 
 
 def _type_of_lead_id(catalogue: Catalogue) -> str | None:
