@@ -7,11 +7,14 @@ What an executor needs is imported when it is used.
 
 import contextlib
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, wait
 from contextvars import copy_context
+from functools import partial
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -43,24 +46,75 @@ class LocalExecutor(Executor):
         return future
 
 
-def in_turn(calls: Iterable[Callable[[], T]]) -> Generator[T, None, None]:
-    """Give each call's result, called when it is asked for."""
-    return (call() for call in calls)
+class OneThread(Executor):
+    """
+    Makes one call after the other in a thread beside the main one, which ends with the process.
+
+    A ThreadPoolExecutor's would be waited for at the end: whoever is told to stop has no time for what nobody will use.
+    """
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
+        """Call the function, after those submitted before, with the caller's context."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="ahead", daemon=True)
+            self._thread.start()
+        future: Future[R] = Future()
+        self._calls.put((future, partial(copy_context().run, fn, *args, **kwargs)))
+        return future
+
+    def _work(self) -> None:
+        while (given := self._calls.get()) is not None:
+            future, call = given
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call())
+                except BaseException as exc:  # noqa: BLE001 - it is the future's to raise
+                    future.set_exception(exc)
+            del given, future, call  # what they hold is not kept until the next one comes
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Let the thread end, after what was submitted or, with cancel_futures, after what it is at; never waits."""
+        del wait
+        while cancel_futures:
+            try:
+                given = self._calls.get_nowait()
+            except Empty:
+                break
+            if given is not None:
+                given[0].cancel()
+        self._calls.put(None)
+        self._thread = None
 
 
-def one_ahead(calls: Iterable[Callable[[], T]]) -> Generator[T, None, None]:
-    """Give each call's result; the next one is called, in a thread of its own, while the last one's is put to use."""
-    thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead")
-    ahead: Future[T] | None = None
+def results_ahead(
+    executor: Executor, calls: Iterable[Callable[[], T]], most: int = 2, then: Callable[[], object] = lambda: None
+) -> Generator[T, None, None]:
+    """
+    Give each call's result in turn; the next ones, `most` at a time, are called while the last one is put to use.
+
+    then : called when the last of the calls was submitted. Calls that nobody waits for any more are called off.
+    """
+    rest, ahead = iter(calls), deque[Future[T]]()
+    ended = False
     try:
-        for call in calls:
-            result, ahead = ahead, thread.submit(copy_context().run, call)
-            if result is not None:
-                yield result.result()
-        if ahead is not None:
-            yield ahead.result()
+        while True:
+            while not ended and len(ahead) <= most:
+                call = next(rest, None)
+                if call is None:
+                    ended = True
+                    then()
+                else:
+                    ahead.append(executor.submit(call))
+            if not ahead:
+                return
+            yield ahead.popleft().result()
     finally:
-        thread.shutdown(wait=False, cancel_futures=True)
+        for future in ahead:
+            future.cancel()
 
 
 class InOrder(Generic[T, R]):

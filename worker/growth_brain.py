@@ -112,15 +112,20 @@ def _period(as_of: datetime, _zone: str) -> tuple[str, Mapping[str, str]]:
     return local_day(as_of), Windows.before(as_of).current_json()
 
 
-def write_snapshots(conn: Connection[Any], snapshots: Sequence[Snapshot], *, id_type: str) -> Written:
+def as_rows(snapshots: Sequence[Snapshot]) -> str:
+    """Write snapshots as the JSON that write_snapshots takes."""
+    return json.dumps([snapshot.as_json() for snapshot in snapshots], allow_nan=False, ensure_ascii=False)
+
+
+def write_snapshots(conn: Connection[Any], snapshots: Sequence[Snapshot], rows: str, *, id_type: str) -> Written:
     """
     Insert what is new and refresh what differs, in one statement; rows that are the same are not touched.
 
-    id_type is what growth_brain.client_id is in this database: uuid, or text where clients has it so.
+    rows : the same snapshots by as_rows.
+    id_type : what growth_brain.client_id is in this database: uuid, or text where clients has it so.
     """
     if not snapshots:
         return Written()
-    rows = json.dumps([snapshot.as_json() for snapshot in snapshots], allow_nan=False, ensure_ascii=False)
     event_clients = sorted({s.client_id for s in snapshots if s.event_type in NAMED and s.client_id is not None})
     found = conn.execute(
         query("write_snapshots", id_type=sql.Identifier(id_type)), {"rows": rows, "event_clients": event_clients}

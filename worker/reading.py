@@ -1,9 +1,13 @@
 """The only door from rows to arrays: reads clients, leads and actions in one snapshot, each column as one value."""
 
+import contextlib
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, LiteralString
 
 import numpy as np
@@ -15,6 +19,7 @@ from worker.columns import ActionColumns, LeadColumns
 from worker.database.catalogue import Catalogue
 from worker.database.queries import query
 from worker.errors import ConfigurationError
+from worker.executors import OneThread
 from worker.histories import ONE_CONTACT
 from worker.leads import DAY, UNDATED, Clients, Leads, to_microseconds
 from worker.statistics import BoolArray, IntArray
@@ -31,7 +36,11 @@ INSTANT_COLUMNS = {"last_contact": "timestamp", "last_updated": "last_updated", 
                    "no_sale_at": "no_sale_at"}  # fmt: skip
 DETAILS = ("urgency", "tone", "confidence", "source", "intent", "language")  # what a job may do without
 FLAG_COLUMNS = ("archived", "deleted", "is_test")
+CANCEL_SECONDS = 1.0
 HISTORY_COLUMNS = {name: f"{name}_history" for name in ("urgency", "tone", "confidence")}
+
+
+Beside = Callable[[Connection[Any]], contextlib.AbstractContextManager[Connection[Any] | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,7 @@ def read_leads(
     wanted: Collection[str] | None = None,
     *,
     known: KnownClients | None = None,
+    beside: Beside | None = None,
 ) -> tuple[Leads, ReadingReport]:
     """
     Read every client, the leads whose last contact is not older than `since` (None: all), and their actions.
@@ -84,6 +94,7 @@ def read_leads(
     of_clients : only these clients, by their public id or what else their leads may carry; ids of nobody are passed
     over. wanted : of DETAILS only these, the others are unknown (None: all); when leads came is not told by them.
     known : the clients, where they were read before: by whoever reads the leads of a few of very many.
+    beside : opens a second transaction of the same instant, in which actions are read while leads are.
 
     Runs inside the caller's REPEATABLE READ READ ONLY transaction, three statements whatever the number of clients.
     Test leads are left out here, deleted ones by whoever asks for their state: that depends on the instant.
@@ -97,19 +108,24 @@ def read_leads(
     scope = _Scope(catalogue, since, None if of_clients is None else sorted(aliases), wanted)
     ordinal = {client_id: i for i, client_id in enumerate(clients.ids)}
     ordinals = {alias: ordinal.get(public, -1) for alias, public in aliases.items()}
-    seed = 0
-    while True:
-        try:
-            rows, hashes = _read_lead_columns(conn, catalogue, scope, ordinals, seed)
-            kept = _without_repeats(rows, hashes)
-            if len(kept) < len(rows) and scope.unread:
-                scope.unread = set()  # which of a lead's rows counts must not depend on what is asked of it
-                continue
-            actions = _read_actions(conn, catalogue, scope, _Places.of(rows, hashes, kept), seed)
-        except _CollisionError:
-            seed += 1
-        else:
-            break
+    seed, actions_row = 0, None
+    statement = _actions_statement(catalogue, scope)
+    with _fetching(conn, None if statement is None else beside) as fetch:
+        while True:
+            if statement is not None and actions_row is None:
+                actions_row = fetch(statement, {**scope.parameters, "seed": seed})
+            try:
+                rows, hashes = _read_lead_columns(conn, catalogue, scope, ordinals, seed)
+                kept = _without_repeats(rows, hashes)
+                if len(kept) < len(rows) and scope.unread:
+                    scope.unread = set()  # which of a lead's rows counts must not depend on what is asked of it
+                    continue
+                places = _Places.of(rows, hashes, kept)
+            except _CollisionError:
+                seed, actions_row = seed + 1, None
+            else:
+                break
+        actions = None if actions_row is None else _unpack_actions(actions_row(), places)
     real = ~rows.is_test
     used = np.zeros(len(rows), dtype=np.bool_)
     used[kept] = True
@@ -155,7 +171,7 @@ def _read_lead_columns(
         return packing.pack_histories(sql.Identifier("l", column), there)
 
     types = {name: catalogue.type_of("lead_memory", name) for name in ("id", "client_id")}
-    row = _fetch_row(
+    columns = _fetch_row(
         conn,
         query(
             "read_leads",
@@ -173,24 +189,19 @@ def _read_lead_columns(
         ),
         {**scope.parameters, "seed": seed},
     )
-    ids, hashes, client, *rest = row
-    texts, rest = rest[: len(TEXT_COLUMNS)], rest[len(TEXT_COLUMNS) :]
-    instants, rest = rest[: len(INSTANT_COLUMNS)], rest[len(INSTANT_COLUMNS) :]
-    confidence, flags, *histories = rest
-    archived, deleted, is_test = packing.unpack_flags(flags, len(FLAG_COLUMNS))
-    owner, n = packing.unpack_labels(client), len(archived)
+    take = columns.popleft  # in the order of the statement; what was unpacked is let go
+    ids, hashes = packing.unpack_ids(take(), types["id"]), packing.unpack_hashes(take())
+    owner = packing.unpack_labels(take())
     found = LeadColumns(
-        id=packing.unpack_ids(ids, types["id"]),
+        id=ids,
         client=np.array([ordinals.get(i, -1) for i in owner.values], dtype=np.int64)[owner.codes],
-        labels={name: packing.unpack_labels(p, n) for name, p in zip(TEXT_COLUMNS, texts, strict=True)},
-        instants={name: packing.unpack_instants(p) for name, p in zip(INSTANT_COLUMNS, instants, strict=True)},
-        confidence=packing.unpack_numbers(confidence, n),
-        archived=archived,
-        deleted=deleted,
-        is_test=is_test,
-        histories={n: packing.unpack_histories(p) for n, p in zip(HISTORY_COLUMNS, histories, strict=True)},
+        labels={name: packing.unpack_labels(take(), len(hashes)) for name in TEXT_COLUMNS},
+        instants={name: packing.unpack_instants(take()) for name in INSTANT_COLUMNS},
+        confidence=packing.unpack_numbers(take(), len(hashes)),
+        **dict(zip(FLAG_COLUMNS, packing.unpack_flags(take(), len(FLAG_COLUMNS)), strict=True)),
+        histories={name: packing.unpack_histories(take()) for name in HISTORY_COLUMNS},
     )
-    return found, packing.unpack_hashes(hashes)
+    return found, hashes
 
 
 def _without_repeats(rows: LeadColumns, hashes: IntArray) -> IntArray:
@@ -257,9 +268,37 @@ def _type_of_lead_id(catalogue: Catalogue) -> str | None:
     return "uuid" if types == {"uuid"} else "text"
 
 
-def _read_actions(
-    conn: Connection[Any], catalogue: Catalogue, scope: "_Scope", places: _Places, seed: int
-) -> ActionColumns | None:
+Row = deque[Any]
+Fetch = Callable[[sql.Composed, Mapping[str, Any]], Callable[[], Row]]
+
+
+@contextlib.contextmanager
+def _fetching(conn: Connection[Any], beside: Beside | None) -> Iterator[Fetch]:
+    """
+    Give a function that begins to fetch the row of an aggregate, and gives what waits for it.
+
+    It is fetched beside what the first connection does, if there is a second; or else when it is waited for.
+    """
+    with contextlib.nullcontext() if beside is None else beside(conn) as other:
+        if other is None:
+            yield lambda statement, parameters: partial(_fetch_row, conn, statement, parameters)
+            return
+        begun: list[Future[Row]] = []
+
+        def fetch(statement: sql.Composed, parameters: Mapping[str, Any]) -> Callable[[], Row]:
+            begun.append(thread.submit(_fetch_row, other, statement, parameters))
+            return begun[-1].result
+
+        with OneThread() as thread:
+            try:
+                yield fetch
+            finally:
+                if not all(future.done() for future in begun):  # an error, or a signal: nobody waits for it any more
+                    other.cancel_safe(timeout=CANCEL_SECONDS)
+
+
+def _actions_statement(catalogue: Catalogue, scope: "_Scope") -> sql.Composed | None:
+    """Compose what reads the actions; None where there are none in this database."""
     has = catalogue.has
     kind = next((name for name in ("action_type", "action") if has("lead_actions", name)), None)
     when = [name for name in ("timestamp", "created_at") if has("lead_actions", name)]
@@ -272,30 +311,25 @@ def _read_actions(
     everything = sql.SQL("WHERE a.lead_id IS NOT NULL")
     instants = [_column(has, "lead_actions", name, "timestamptz") for name in when]
     converted = _column(has, "lead_actions", "conversion_outcome", "boolean")
-    row = _fetch_row(
-        conn,
-        query(
-            "read_lead_actions",
-            hash=packing.pack_hashes(sql.Identifier("a", "lead_id"), _type_of_lead_id(catalogue)),
-            when=packing.pack_instants(sql.SQL("coalesce({})").format(sql.SQL(", ").join(instants))),
-            kind=packing.pack_texts(_column(has, "lead_actions", kind)),
-            tag=packing.pack_texts(_column(has, "lead_actions", "tag")),
-            converted=packing.pack_flags(converted, sql.SQL("NOT {}").format(converted)),
-            reason=packing.pack_texts(_column(has, "lead_actions", "reversion_reason")),
-            window=window if scope.narrow else everything,
-        ),
-        {**scope.parameters, "seed": seed},
+    return query(
+        "read_lead_actions",
+        hash=packing.pack_hashes(sql.Identifier("a", "lead_id"), _type_of_lead_id(catalogue)),
+        when=packing.pack_instants(sql.SQL("coalesce({})").format(sql.SQL(", ").join(instants))),
+        kind=packing.pack_texts(_column(has, "lead_actions", kind)),
+        tag=packing.pack_texts(_column(has, "lead_actions", "tag")),
+        converted=packing.pack_flags(converted, sql.SQL("NOT {}").format(converted)),
+        reason=packing.pack_texts(_column(has, "lead_actions", "reversion_reason")),
+        window=window if scope.narrow else everything,
     )
-    hashes, times, kinds, tags, outcomes, reasons = row
-    won, lost = packing.unpack_flags(outcomes, 2)
-    return ActionColumns(
-        lead=places.find(packing.unpack_hashes(hashes)),
-        time=packing.unpack_instants(times),
-        kind=packing.unpack_labels(kinds),
-        tag=packing.unpack_labels(tags),
-        converted=np.where(won, 1, np.where(lost, 0, -1)).astype(np.int8),
-        reason=packing.unpack_labels(reasons),
-    )
+
+
+def _unpack_actions(row: Row, places: _Places) -> ActionColumns:
+    take = row.popleft  # as above
+    lead, time = places.find(packing.unpack_hashes(take())), packing.unpack_instants(take())
+    kind, tag = packing.unpack_labels(take()), packing.unpack_labels(take())
+    won, lost = packing.unpack_flags(take(), 2)
+    converted = np.where(won, 1, np.where(lost, 0, -1)).astype(np.int8)
+    return ActionColumns(lead, time, kind, tag, converted, packing.unpack_labels(take()))
 
 
 class _Scope:
@@ -366,12 +400,12 @@ def _number_column(catalogue: Catalogue, table: str, column: str) -> sql.Compose
     return sql.SQL("CASE WHEN {} ~ '^[0-9]{{1,9}}([.][0-9]+)?$' THEN {} END").format(text, number)
 
 
-def _fetch_row(conn: Connection[Any], statement: sql.Composed, parameters: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Run an aggregate, which has one row, its values as they are."""
+def _fetch_row(conn: Connection[Any], statement: sql.Composed, parameters: Mapping[str, Any]) -> Row:
+    """Run an aggregate, which has one row, its values as they are; whoever takes one out is the last to hold it."""
     with conn.cursor(binary=True) as cursor:
         row: tuple[Any, ...] | None = cursor.execute(statement, parameters).fetchone()
         assert row is not None  # noqa: S101 - an aggregate always has a row
-        return row
+        return deque(row)
 
 
 def _fetch(conn: Connection[Any], statement: sql.Composed, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -118,7 +118,8 @@ class Readings:
 
             def read(conn: Connection[Any]) -> tuple[Leads, ReadingReport]:
                 self.horizon = read_horizon(conn, self._catalogue, *self._rests_on)
-                return read_leads(conn, self._catalogue, read_since(self._request.as_of, far), None, self._details)
+                since = read_since(self._request.as_of, far)
+                return read_leads(conn, self._catalogue, since, None, self._details, beside=self._database.read_beside)
 
             leads, report = self._database.retrying(read, read_only=True)
             self._whole.keep(leads, far)
@@ -159,13 +160,14 @@ class Readings:
             self._known, self.passed_over = found.clients, {"unusable_clients": found.unusable}
         return self._known
 
-    def to_learn_from(self, days: int | None, *, sampled: bool) -> tuple[Leads, int | None]:
+    def to_learn_from(self, job: Job) -> tuple[Leads, int | None]:
         """
-        Give the pooled clients' leads with a look-back of `days`, or those of a sample where they are very many.
+        Give the leads that a job learns from: the pooled clients', or those of a sample where they are very many.
 
         The second value is the hash up to which clients are in the sample; None: all pooled ones are.
         """
-        limit = sample_limit(self.clients()) if sampled else None
+        days = self.look_back(job)
+        limit = sample_limit(self.clients()) if getattr(job, "LEARNS_FROM_SAMPLE", False) else None
         if limit is None or not self.by_shard or self._whole.covers(days):
             leads = self.leads(days)
             return leads.of_clients(learned_from(leads.clients, limit)), limit

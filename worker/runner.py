@@ -4,6 +4,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
@@ -16,7 +17,7 @@ from worker.database.catalogue import Catalogue
 from worker.database.inspection import require_ready
 from worker.database.pool import Database
 from worker.errors import RunHeldError, WorkerError
-from worker.executors import Hands, LocalExecutor, in_turn, one_ahead
+from worker.executors import Hands, LocalExecutor, OneThread, results_ahead
 from worker.growth_brain import NAMED, Snapshot, model_version, read_past
 from worker.heartbeat import heartbeat
 from worker.jobs import Job, LearnsFromPast, LearnsFromPeriods, ReviewsClaims, load_job
@@ -45,7 +46,9 @@ from worker.watermark import Changes, Watermark, first_mark, read_changes, retry
 
 CLIENTS_PER_SHARD = 500  # looked at while those before are written; fewer would cost more than that gains
 CLIENTS_PER_TASK = 500  # of shards that read their own leads: what bounds the memory
+LOOKED_AT_AHEAD = 2  # shards that wait to be written: the writing is seldom held up, and few are kept
 POLL_SECONDS = 0.5
+NOT_FROM_LEADS_ALONE = ("LEARNS_FROM_PAST", "REVIEWS_CLAIMS", "INCREMENTAL")  # traits of jobs not to be fitted ahead
 REVIEW = "accuracy_review"  # the job whose model says how stated probabilities are to be mended
 
 
@@ -82,14 +85,16 @@ def run_jobs(
     by_shard = history is None and reads_by_shard(database, catalogue, request.executor)
     readings = Readings(database, catalogue, request, history, by_shard=by_shard)
     summaries: list[JobSummary] = []
-    with contextlib.nullcontext(hands) if hands is not None else Hands(request.executor) as opened:
+    with (
+        contextlib.nullcontext(hands) if hands is not None else Hands(request.executor) as opened,
+        contextlib.closing(_Run(database, settings, request, outlets, catalogue, readings, opened)) as run,
+    ):
         for name in request.jobs:
             ahead = next((summary.job for summary in summaries if summary.status == "held"), None)
             if ahead is not None and request.if_due:
                 summaries.append(left_after(name, ahead, request))
                 outlets.summary(summaries[-1])
             else:
-                run = _Run(database, settings, request, outlets, catalogue, readings, opened)
                 summaries.append(run.job(name))
     return summaries
 
@@ -105,9 +110,36 @@ class _Run:
     catalogue: Catalogue
     readings: Readings
     hands: Hands
+    beside: OneThread = field(default_factory=OneThread)
+    begun: list[str] = field(default_factory=list)  # jobs
+    fits: dict[str, Future[Mapping[str, Json]]] = field(default_factory=dict)  # by job, what is being learned ahead
+
+    def close(self) -> None:
+        """Call off what was begun ahead and nobody asked for."""
+        self.beside.shutdown(cancel_futures=True)
+
+    def fit_ahead(self) -> None:
+        """Begin to learn what the next job will ask for, if its leads are read and nothing else is to be known."""
+        name = next(iter(self.request.jobs[len(self.begun) :]), None)
+        if name is None or name in self.fits or self.readings.by_shard:
+            return
+        job = load_job(name)
+        if any(getattr(job, trait, False) for trait in NOT_FROM_LEADS_ALONE):
+            return
+        with contextlib.suppress(Exception):  # the job itself will meet it, and tell
+            pooled, _ = self.readings.to_learn_from(job)
+            self.fits[name] = self.beside.submit(self.fit, job, pooled)
+
+    def fit(self, job: Job, leads: Leads) -> Mapping[str, Json]:
+        """Let a job learn from leads, and nothing else."""
+        if getattr(job, "LEARNS_FROM_PERIODS", False):
+            periods = self.readings.past_periods()
+            return cast("LearnsFromPeriods", job).fit(leads, self.request.as_of, past_periods=periods)
+        return job.fit(leads, self.request.as_of)
 
     def job(self, name: str) -> JobSummary:
         """Run one job, and tell how it went."""
+        self.begun.append(name)
         started = time.monotonic()
         summary = JobSummary(name, local_day(self.request.as_of))
         try:
@@ -301,7 +333,8 @@ class _Work:
         calls: list[Callable[[], Any]] = [partial(look, keep) for keep in shards]
         calls += [partial(place.analyse, pool) for pool in everybody]
         # events ask the database while they are looked at, and a signal can only stop what the main thread asks
-        with contextlib.closing(in_turn(calls) if self.job.EVENT_TYPE in NAMED else one_ahead(calls)) as results:
+        executor, most = (LocalExecutor(), 0) if self.job.EVENT_TYPE in NAMED else (self.run.beside, LOOKED_AT_AHEAD)
+        with contextlib.closing(results_ahead(executor, calls, most, self.run.fit_ahead)) as results:
             for done, result in enumerate(results):
                 with self._counted() as outcome:
                     if done == len(shards):
@@ -403,9 +436,9 @@ class _Work:
     def _learn(self) -> None:
         """Fit, let the fit contend with the model in force where its job scores models, and keep what came of it."""
         name, as_of = self.job.NAME, self.request.as_of
-        sampled = getattr(self.job, "LEARNS_FROM_SAMPLE", False)
-        pooled, limit = self.run.readings.to_learn_from(self.run.readings.look_back(self.job), sampled=sampled)
-        fitted = self._fit(pooled)
+        pooled, limit = self.run.readings.to_learn_from(self.job)
+        ahead = self.run.fits.pop(name, None)
+        fitted = self._fit(pooled) if ahead is None else ahead.result()
         if limit is not None:
             fitted = {**fitted, "learned_up_to": limit}
         self.model, self.version = fitted, model_version(name, fitted)
@@ -434,12 +467,8 @@ class _Work:
     def _fit(self, leads: Leads) -> Mapping[str, Json]:
         if self.resolved is not None:
             return cast("ReviewsClaims", self.job).fit(leads, self.request.as_of, past=self.resolved)
-        if getattr(self.job, "LEARNS_FROM_PERIODS", False):
-            return cast("LearnsFromPeriods", self.job).fit(
-                leads, self.request.as_of, past_periods=self.run.readings.past_periods()
-            )
         if not getattr(self.job, "LEARNS_FROM_PAST", False):
-            return self.job.fit(leads, self.request.as_of)
+            return self.run.fit(self.job, leads)
         name, as_of = self.job.NAME, self.request.as_of
         last = self.database.retrying(lambda conn: read_last_period(conn, name, as_of), read_only=True)
         learner = cast("LearnsFromPast", self.job)

@@ -18,6 +18,7 @@ from worker.growth_brain import (
     NAMED,
     Snapshot,
     Written,
+    as_rows,
     delete_withdrawn,
     make_snapshot,
     read_known_events,
@@ -67,6 +68,7 @@ class Analysed:
     """What there is to write, and of events what is known of them besides."""
 
     snapshots: list[Snapshot]
+    rows: str = ""  # the same as they are written; empty in a dry run
     on_record: Sequence[Finding] = ()  # events that the application recorded
     told: Sequence[Finding] = ()  # the others, whether they are written already or not
     known: int = 0  # how many of those are
@@ -159,24 +161,27 @@ class Workplace:
             findings = job.analyse(leads, given.model, given.as_of, rng)
         reconcile = getattr(job, "reconcile", None)
         if reconcile is None:
-            return Analysed(self._snapshots(findings, leads))
+            return self._made(findings, leads)
         everything, findings = findings, reconcile(findings, self.past, given.as_of)
         if job.EVENT_TYPE not in NAMED:
-            return Analysed(self._snapshots(findings, leads))
+            return self._made(findings, leads)
         kept = {(finding.event_type, finding.claim_key) for finding in findings}
         on_record = [f for f in everything if (f.event_type, f.claim_key) not in kept]
         new = self._without_known(findings, leads)
         passed_over = {"already_on_record": len(on_record), **_undated(findings)}
-        snapshots = self._snapshots(self._with_names(new), leads)
-        return Analysed(snapshots, on_record, findings, len(findings) - len(new), passed_over)
+        made = self._made(self._with_names(new), leads)
+        return replace(
+            made, on_record=on_record, told=findings, known=len(findings) - len(new), passed_over=passed_over
+        )
 
-    def _snapshots(self, findings: Sequence[Finding], leads: Leads) -> list[Snapshot]:
+    def _made(self, findings: Sequence[Finding], leads: Leads) -> Analysed:
         given = self.assignment
         language = dict(zip(leads.clients.ids, leads.clients.language, strict=True))
-        return [
+        snapshots = [
             make_snapshot(finding, given.as_of, given.version, language.get(finding.client_id) or given.language)
             for finding in findings
         ]
+        return Analysed(snapshots, "" if given.dry_run else as_rows(snapshots))
 
     def _without_known(self, findings: list[Finding], leads: Leads) -> list[Finding]:
         """Leave out the events that are written already: once written they stay."""
@@ -244,7 +249,7 @@ class Workplace:
 
         def write(conn: Connection[Any]) -> Written:
             withdrawn = self._withdraw(conn, found, client_ids, with_global=with_global)
-            return withdrawn + write_snapshots(conn, found.snapshots, id_type=self._id_type)
+            return withdrawn + write_snapshots(conn, found.snapshots, found.rows, id_type=self._id_type)
 
         return self.database.retrying(transaction, read_only=False)
 

@@ -238,8 +238,8 @@ def test_a_client_deleted_while_the_run_goes_on(database_url, company, connect, 
     conn, clients = company
     read_leads = worker.readings.read_leads
 
-    def read_and_then_delete(*arguments):
-        found = read_leads(*arguments)
+    def read_and_then_delete(*arguments, **named):
+        found = read_leads(*arguments, **named)
         connect(database_url).execute("DELETE FROM clients WHERE client_id = %s", [clients[0]])
         return found
 
@@ -254,8 +254,8 @@ def test_leads_that_vanish_while_the_run_goes_on(database_url, company, connect,
     conn, _ = company
     read_leads = worker.readings.read_leads
 
-    def read_and_then_delete(*arguments):
-        found = read_leads(*arguments)
+    def read_and_then_delete(*arguments, **named):
+        found = read_leads(*arguments, **named)
         connect(database_url).execute("DELETE FROM lead_memory")
         return found
 
@@ -367,9 +367,9 @@ def test_a_zombie_cannot_commit(database_url, company, connect, monkeypatch):
     conn, _ = company
     read_leads = worker.readings.read_leads
 
-    def read_and_be_overtaken(*arguments):
+    def read_and_be_overtaken(*arguments, **named):
         connect(database_url).execute("UPDATE worker.runs SET token = token + 1, holder = 'elsewhere:1'")
-        return read_leads(*arguments)
+        return read_leads(*arguments, **named)
 
     monkeypatch.setattr(worker.readings, "read_leads", read_and_be_overtaken)
     outcome = run_worker(database_url, "urgency_trend", "--as-of", DAY)

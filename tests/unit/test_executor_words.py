@@ -2,12 +2,13 @@
 
 import contextlib
 import threading
+import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import pytest
 
 from worker import executors
-from worker.executors import InOrder, LostShardsError, one_ahead
+from worker.executors import InOrder, LocalExecutor, LostShardsError, OneThread, results_ahead
 
 
 class Silent(Executor):
@@ -46,27 +47,75 @@ def test_a_cluster_without_workers_is_waited_for_once_and_not_once_a_task(monkey
         results.ensure_none_lost()
 
 
-def test_the_next_call_is_made_while_the_last_result_is_used():
-    begun = [threading.Event() for _ in range(3)]
-    calls = [lambda number=number: begun[number].set() or number for number in range(3)]
-    found = []
-    for result in one_ahead(calls):
-        assert result == 2 or begun[result + 1].wait(10)
-        assert result != 0 or not begun[2].wait(0.05)  # one ahead, and no more: what it gives has to be kept somewhere
+@pytest.fixture
+def thread():
+    with OneThread() as executor:
+        yield executor
+
+
+class Calls:
+    """Calls that give their number, and tell when they are made."""
+
+    def __init__(self, number):
+        self.begun = [threading.Event() for _ in range(number)]
+
+    def __iter__(self):
+        for number, event in enumerate(self.begun):
+            yield lambda number=number, event=event: event.set() or number
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_the_next_calls_are_made_while_the_last_result_is_used(thread, most):
+    calls, found = Calls(5), []
+    for result in results_ahead(thread, calls, most):
+        assert all(event.wait(10) for event in calls.begun[: result + most + 1])
+        # and no more: what they give has to be kept somewhere
+        assert not any(event.wait(0.02) for event in calls.begun[result + most + 1 :])
         found.append(result)
-    assert found == [0, 1, 2]
+    assert found == [0, 1, 2, 3, 4]
 
 
-def test_a_call_that_fails_is_told_in_its_turn_and_no_other_is_made_after():
-    made = []
-    with contextlib.closing(
-        one_ahead([lambda: made.append(0), lambda: 1 / 0, *[lambda: made.append(2)] * 3])
-    ) as results:
+def test_none_ahead_is_one_after_the_other():
+    calls = Calls(3)
+    for result in results_ahead(LocalExecutor(), calls, 0):
+        assert [event.is_set() for event in calls.begun] == [number <= result for number in range(3)]
+
+
+def test_what_comes_then_is_called_once_all_are_submitted(thread):
+    done = []
+    assert list(results_ahead(thread, Calls(2), 1, lambda: done.append(thread.submit(len, "abc").result()))) == [0, 1]
+    assert done == [3]
+    assert list(results_ahead(thread, [], 1, lambda: done.append("none"))) == []
+    assert done == [3, "none"]
+
+
+def test_a_call_that_fails_is_told_in_its_turn_and_those_after_it_are_called_off(thread):
+    made, gate = [], threading.Event()
+    calls = [lambda: made.append(0), lambda: 1 / 0, gate.wait, *[lambda: made.append(3)] * 3]
+    with contextlib.closing(results_ahead(thread, calls, 2)) as results:
         assert next(results) is None
         with pytest.raises(ZeroDivisionError):
             next(results)
-    assert made.count(2) <= 1
+    gate.set()
+    assert thread.submit(len, made).result() == 1
 
 
-def test_no_calls_no_results():
-    assert list(one_ahead([])) == []
+def test_the_thread_tells_what_was_raised_and_goes_on(thread):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    failed, worked = thread.submit(interrupted), thread.submit(len, "ab")
+    with pytest.raises(KeyboardInterrupt):
+        failed.result()
+    assert worked.result() == 2
+
+
+def test_a_closed_thread_does_no_more_of_what_it_was_given():
+    thread, gate = OneThread(), threading.Event()
+    at_it, waiting = thread.submit(gate.wait, 10), thread.submit(len, "ab")
+    while not at_it.running():
+        time.sleep(0.001)
+    thread.shutdown(cancel_futures=True)
+    gate.set()
+    assert at_it.result() is True
+    assert waiting.cancelled()

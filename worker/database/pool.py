@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg import IsolationLevel
+from psycopg import IsolationLevel, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
@@ -26,6 +26,7 @@ T = TypeVar("T")
 Connection = psycopg.Connection[Any]
 
 APPLICATION_NAME = "growth-brain-worker"
+SECOND_SECONDS = 2.0  # waited for a connection that only saves time
 MAX_CONNECTIONS = 4  # a session pooler often has 15 places for everybody
 CONNECT_TIMEOUT_SECONDS = 10
 LONGEST_PAUSE_SECONDS = 5.0
@@ -114,6 +115,24 @@ class Database:
             yield conn
 
     @contextlib.contextmanager
+    def read_beside(self, first: Connection) -> Iterator[Connection | None]:
+        """
+        Open a second transaction that sees the same instant as `first`, one of read(), does.
+
+        None where no second connection is to be had soon, or it does not lead to the same server.
+        """
+        row = first.execute("SELECT pg_export_snapshot()").fetchone()
+        with contextlib.ExitStack() as stack:
+            second: Connection | None = None
+            with contextlib.suppress(psycopg.Error, DatabaseUnavailableError):
+                second = stack.enter_context(
+                    self._transaction(
+                        IsolationLevel.REPEATABLE_READ, read_only=True, snapshot=row and row[0], wait=SECOND_SECONDS
+                    )
+                )
+            yield second
+
+    @contextlib.contextmanager
     def autocommit(self, patience_seconds: float | None = None) -> Iterator[Connection]:
         """
         Open a connection of its own without a transaction, for scripts that begin and commit by themselves.
@@ -158,7 +177,9 @@ class Database:
             time.sleep(pause)
 
     @contextlib.contextmanager
-    def _transaction(self, isolation: IsolationLevel, *, read_only: bool) -> Iterator[Connection]:
+    def _transaction(
+        self, isolation: IsolationLevel, *, read_only: bool, snapshot: str | None = None, wait: float | None = None
+    ) -> Iterator[Connection]:
         settings = self.settings
         limits = {
             "statement": f"{settings.statement_timeout_seconds}s",
@@ -166,10 +187,12 @@ class Database:
             # The analysis between two statements of a transaction is short; a process that hangs must not hold locks.
             "idle": f"{max(60, settings.statement_timeout_seconds)}s",
         }
-        with _naming_the_absent(self._conninfo), self._open().connection() as conn:
+        with _naming_the_absent(self._conninfo), self._open().connection(wait) as conn:
             conn.isolation_level = isolation
             conn.read_only = read_only
             with conn.transaction():
+                if snapshot is not None:  # before anything looks at a row
+                    conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(snapshot))
                 conn.execute(SET_LIMITS, limits)
                 yield conn
 
