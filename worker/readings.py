@@ -103,6 +103,7 @@ class Readings:
         self._whole, self._sample = _Kept(), _Kept()
         self._known: Clients | None = None
         self._past_periods: int | None = None
+        self._sampled_up_to = -1  # the limit of the sample that is kept
         self.by_shard = by_shard
         self.passed_over: dict[str, int] = {}
         self.horizon: Horizon | None = None  # what the last reading of all may have missed; None: unknown
@@ -167,11 +168,12 @@ class Readings:
         The second value is the hash up to which clients are in the sample; None: all pooled ones are.
         """
         days = self.look_back(job)
-        limit = sample_limit(self.clients()) if getattr(job, "LEARNS_FROM_SAMPLE", False) else None
+        most = getattr(job, "LEARNS_FROM_SAMPLE", None)
+        limit = None if most is None else sample_limit(self.clients(), most)
         if limit is None or not self.by_shard or self._whole.covers(days):
             leads = self.leads(days)
             return leads.of_clients(learned_from(leads.clients, limit)), limit
-        if not self._sample.covers(days):
+        if not self._sample.covers(days) or limit > self._sampled_up_to:
             self._make_room(self._whole)
             ids = _ids(self.clients(), lambda clients: learned_from(clients, limit))
             since = read_since(self._request.as_of, days)
@@ -179,7 +181,9 @@ class Readings:
                 lambda conn: read_leads(conn, self._catalogue, since, ids, self._details), read_only=True
             )
             self._sample.keep(leads, days)
-        return self._sample.part(days, self._request), limit
+            self._sampled_up_to = limit
+        leads = self._sample.part(days, self._request)
+        return leads.of_clients(learned_from(leads.clients, limit)), limit
 
 
 def _ids(clients: Clients, mark: Callable[[Clients], Any]) -> list[str]:

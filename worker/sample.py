@@ -1,9 +1,10 @@
 """
 How much a fit learns from: which clients where there are very many, and how far back where there are enough.
 
-A prior learned from 5,000 clients cannot be told from one learned from all of them, and reading all of them over the
-months that the trends go back would take memory that grows with the table. Those with the lowest hashes of their ids
-are taken: a fixed sample, which shards and executors do not change, and from day to day nearly the same.
+A prior learned from 5,000 clients cannot be told from one learned from all of them, nor can a conversion model learned
+from 2,000, and reading all of them over months or years would take memory that grows with the table. Those with the
+lowest hashes of their ids are taken: a fixed sample, which shards and executors do not change, and from day to day
+nearly the same.
 
 Past periods stand in for clients that are not there: a month of thirty clients says little of how clients change, one
 of two thousand says it all. So the more clients are active, the fewer past periods are learned from, and read.
@@ -16,7 +17,7 @@ import numpy as np
 from worker.leads import Clients
 from worker.statistics import BoolArray, IntArray
 
-LEARN_CLIENTS = 5_000
+LEARN_CLIENTS = 5_000  # by whoever learns how clients differ and change
 LEARN_PAIRS = 2_500  # pairs of windows; with more of them confidence is not visibly truer (tests/calibration)
 MOST_PAST_PERIODS = 6
 
@@ -37,10 +38,10 @@ def hashes(clients: Clients) -> IntArray:
     return np.fromiter((zlib.crc32(str(i).encode()) for i in clients.ids), dtype=np.int64, count=len(clients))
 
 
-def sample_limit(clients: Clients) -> int | None:
-    """Find the hash up to which pooled clients are learned from; None where all of them are."""
+def sample_limit(clients: Clients, most: int) -> int | None:
+    """Find the hash up to which pooled clients are learned from, `most` of them; None where all of them are."""
     pooled = hashes(clients)[clients.pooled]
-    return None if len(pooled) <= LEARN_CLIENTS else int(np.partition(pooled, LEARN_CLIENTS - 1)[LEARN_CLIENTS - 1])
+    return None if len(pooled) <= most else int(np.partition(pooled, most - 1)[most - 1])
 
 
 def learned_from(clients: Clients, limit: int | None) -> BoolArray:

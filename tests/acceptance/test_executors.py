@@ -20,6 +20,7 @@ from support import PROJECT, add_client, add_lead, clean_environment, numbered, 
 import worker.readings
 import worker.runner
 import worker.sample
+from worker.jobs import load_job
 
 pytestmark = pytest.mark.parametrize("server", ["embedded"], indirect=True)  # nothing here depends on the version
 ALL = ("all", "--as-of", DAY, "--json")
@@ -141,9 +142,10 @@ def test_a_dask_cluster_changes_nothing(fresh, expected):
 
 def test_a_sample_is_the_same_however_the_work_is_split(fresh, monkeypatch):
     """And a client outside of it is judged by it, as one that was not learned from."""
-    found = []
+    sampled, found = ("conversion_prediction", "engagement_score", "tone_distribution", "urgency_trend"), []
     for limit in (0, 10**9):
-        monkeypatch.setattr(worker.sample, "LEARN_CLIENTS", 5)
+        for name in sampled:
+            monkeypatch.setattr(load_job(name), "LEARNS_FROM_SAMPLE", 4 if name == "conversion_prediction" else 5)
         monkeypatch.setattr(worker.readings, "CLIENTS_IN_MEMORY", limit)
         url = fresh()
         assert run_worker(url, *ALL, "--shards", 3).code == 0
@@ -151,7 +153,6 @@ def test_a_sample_is_the_same_however_the_work_is_split(fresh, monkeypatch):
     found[0].ensure_like(found[1])
     with psycopg.connect(url) as conn:
         rows = conn.execute("SELECT job FROM worker.models WHERE parameters ? 'learned_up_to' ORDER BY job").fetchall()
-    sampled = ("conversion_prediction", "engagement_score", "tone_distribution", "urgency_trend")
     assert [job for (job,) in rows] == list(sampled)
 
 

@@ -12,8 +12,8 @@ analyse(leads, model, as_of, rng)   the findings, for the clients in `leads`; ea
                            the model and rng alone. Called again with all pooled leads as one client for the
                            global snapshot.
 reconcile(findings, past, as_of)    optional: fits the findings to the rows of PAST_EVENT_TYPES already written
-LEARNS_FROM_SAMPLE         optional: where true, fit is given a sample of very many clients (worker/sample.py), whose
-                           limit the model then holds as "learned_up_to"
+LEARNS_FROM_SAMPLE         optional: fit is given a sample of so many clients where there are more (worker/sample.py);
+                           the model then holds its limit as "learned_up_to"
 ONE_READING                optional: where true, shards are cut out of one reading of all leads, however many they are
 INCREMENTAL                optional: where true, a run reads only the clients whose rows changed since the last one:
                            what is said of a client must not depend on others but through the model, nor on as_of but

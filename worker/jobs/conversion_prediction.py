@@ -80,7 +80,7 @@ EVENT_TYPE = "conversion_prediction"
 PAST_EVENT_TYPES = ("conversion",)
 TITLE = "how many open leads will convert in the next 30 days, and which?"
 LOOK_BACK_DAYS: int | None = None
-LEARNS_FROM_SAMPLE = True
+LEARNS_FROM_SAMPLE = 2_000  # of 10,000 clients with 2,000,000 leads all teach no more: the same log loss to five digits
 LEARNS_FROM_REVIEW = True  # the model says, as "recalibration", how accuracy_review would have claims stated
 
 MODEL_FORMAT = 1  # of the JSON that fit gives: a model of another format cannot be asked

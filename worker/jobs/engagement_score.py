@@ -51,6 +51,7 @@ from worker.jobs.windows import (
     top_names,
 )
 from worker.leads import OPEN, WINDOW_DAYS, Leads
+from worker.sample import LEARN_CLIENTS
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.change import CLASS_NAMES, ChangePosterior, class_of, said_class
 from worker.statistics.change_likelihood import mean_change_log_likelihood
@@ -66,7 +67,7 @@ TITLE = "how engaged are this month's leads, from 0 to 100, and is that changing
 LOOK_BACK_DAYS: int | None = trends.LOOK_BACK_DAYS
 READS = ("urgency", "confidence", "source")
 ANALYSES_DAYS = 2 * WINDOW_DAYS
-LEARNS_FROM_SAMPLE = True
+LEARNS_FROM_SAMPLE = LEARN_CLIENTS
 LEARNS_FROM_PERIODS = True
 
 PARTS = ("confidence", "urgency", "engaged")

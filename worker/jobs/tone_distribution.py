@@ -31,6 +31,7 @@ import numpy as np
 from worker.jobs.finding import Check, Claim, Finding, HalfChecks, Json
 from worker.jobs.windows import LEVEL, TwoWindows, number, ratio
 from worker.leads import Leads
+from worker.sample import LEARN_CLIENTS
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.dependence import design_effect, estimate_serial_correlation, sample_of_neighbours
 from worker.statistics.shares import (
@@ -48,7 +49,7 @@ EVENT_TYPE = "tone_distribution"
 TITLE = "in which tones do leads write?"
 LOOK_BACK_DAYS: int | None = 60
 READS = ("tone",)
-LEARNS_FROM_SAMPLE = True
+LEARNS_FROM_SAMPLE = LEARN_CLIENTS
 
 DISTANCE = 0.10  # radius of the claimed ball, total variation
 HALF_DISTANCE = 0.25  # of the check: two halves of a small client's leads differ more than either does from the truth

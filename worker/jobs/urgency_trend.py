@@ -52,6 +52,7 @@ from worker.jobs.windows import (
     weekly_counts,
 )
 from worker.leads import WINDOW_DAYS, Leads
+from worker.sample import LEARN_CLIENTS
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.change import CLASS_NAMES, ChangePosterior, class_of, said_class
 from worker.statistics.change_likelihood import share_change_log_likelihood
@@ -67,7 +68,7 @@ TITLE = "is the share of urgent leads rising, falling or stable?"
 LOOK_BACK_DAYS: int | None = trends.LOOK_BACK_DAYS
 READS = ("urgency",)
 ANALYSES_DAYS = 2 * WINDOW_DAYS
-LEARNS_FROM_SAMPLE = True
+LEARNS_FROM_SAMPLE = LEARN_CLIENTS
 LEARNS_FROM_PERIODS = True
 
 DEAD_BAND = 0.05
