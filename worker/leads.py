@@ -241,7 +241,11 @@ class Leads:
         )
 
     def of_clients(self, keep: BoolArray) -> "Leads":
-        """Only the clients marked, shape (clients,), renumbered, and their leads."""
+        """
+        Only the clients marked, shape (clients,), renumbered, and their leads.
+
+        What is then computed does not tell, by the last digit of a sum, whether there were others before.
+        """
         if keep.all():
             return self
         index = np.cumsum(keep) - 1
@@ -257,6 +261,8 @@ class Leads:
                 clients.pooled[keep],
             ),
             client=index[part.client],
+            owner=index[part.owner],
+            owner_industry=tuple(self.owner_industry[i] for i in chosen),
         )
 
     def pool(self) -> "Leads":

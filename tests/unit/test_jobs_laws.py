@@ -109,6 +109,24 @@ def test_shards_and_other_clients_change_nothing(name, keep):
     assert plain(analysed(name, alone, models[name])) == plain(parts[0])
 
 
+@cache
+def crowd():
+    """Enough clients that a sum over a part of them rounds otherwise than over all."""
+    return world(3, n_clients=60, plan=PLAN, special_clients=False)
+
+
+@pytest.mark.parametrize("name", ALL_JOBS)
+def test_a_part_of_the_clients_teaches_the_same_whether_cut_out_or_read_alone(name):
+    about, rows, actions = crowd()
+    kept = np.arange(len(about)) % 3 != 1
+    ids = {i for i, keep in zip(about.ids, kept, strict=True) if keep}
+    leads_of = {row[0] for row in rows if row[1] in ids}
+    alone = arrange(only_clients(about, kept), rows, [action for action in actions if action[0] in leads_of])
+    cut_out = arrange(about, rows, actions).of_clients(kept)
+    models = [json.dumps(fitted(name, leads), sort_keys=True) for leads in (alone, cut_out)]
+    assert models[0] == models[1]
+
+
 @pytest.mark.parametrize("name", ALL_JOBS)
 def test_the_pool_speaks_of_pooled_clients_only(name):
     about, rows, actions = company()
