@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.lead_ids import Ids
+from worker.lead_ids import Ids, join_ids
 from worker.leads import FIRST_LEAD, UNDATED
 from worker.statistics import BoolArray, FloatArray, IntArray
 
 NO_NUMBER = float("-inf")  # a null among numbers, where NaN is a value like others
 ATTRIBUTES = ("urgency", "tone", "confidence")
 LABELS = ("urgency", "tone", "source", "intent", "language", "tag", "outcome")
+FLAGS = ("archived", "deleted", "is_test")
 INSTANTS = ("last_contact", "last_updated", "closed_at", "no_sale_at")
 
 
@@ -50,6 +51,13 @@ class Labels:
         """Keep some rows, in an order."""
         return Labels(self.codes[rows], self.values)
 
+    @classmethod
+    def joined(cls, parts: Sequence["Labels"]) -> "Labels":
+        """Put the rows of several together."""
+        numbers = _Numbers()
+        codes = [np.array([numbers[value] for value in part.values], dtype=np.int32)[part.codes] for part in parts]
+        return cls(np.concatenate(codes), list(numbers))
+
 
 class _Numbers(dict[Hashable, int]):
     """Numbers what it meets, from 0 on."""
@@ -75,6 +83,28 @@ class LeadColumns:
 
     def __len__(self) -> int:
         return len(self.client)
+
+    @classmethod
+    def joined(cls, parts: Sequence["LeadColumns"]) -> "LeadColumns":
+        """Put the rows of several together."""
+        if len(parts) == 1:
+            return parts[0]
+        first, starts = parts[0], np.cumsum([0, *map(len, parts)]).tolist()
+        return cls(
+            join_ids([part.id for part in parts]),
+            np.concatenate([part.client for part in parts]),
+            {name: Labels.joined([part.labels[name] for part in parts]) for name in first.labels},
+            {name: np.concatenate([part.instants[name] for part in parts]) for name in first.instants},
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in ("confidence", *FLAGS)},
+            histories={
+                name: {
+                    start + row: text
+                    for start, part in zip(starts, parts, strict=False)
+                    for row, text in part.histories[name].items()
+                }
+                for name in first.histories
+            },
+        )
 
     def only(self, rows: IntArray) -> "LeadColumns":
         """Keep some rows, in an order."""
@@ -105,6 +135,19 @@ class ActionColumns:
     tag: Labels
     converted: NDArray[np.int8]  # conversion_outcome: 1 true, 0 false, -1 null
     reason: Labels
+
+    @classmethod
+    def joined(cls, parts: Sequence["ActionColumns"]) -> "ActionColumns":
+        """Put the rows of several together."""
+        if len(parts) == 1:
+            return parts[0]
+        lead, time, converted = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("lead", "time", "converted")
+        )
+        kind, tag, reason = (
+            Labels.joined([getattr(part, name) for part in parts]) for name in ("kind", "tag", "reason")
+        )
+        return cls(lead, time, kind, tag, converted, reason)
 
 
 def usable(instants: Iterable[int | None]) -> IntArray:

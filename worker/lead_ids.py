@@ -57,6 +57,12 @@ def text_ids(ids: Sequence[str]) -> NDArray[np.object_]:
     return result
 
 
+def join_ids(parts: Sequence[Ids]) -> Ids:
+    """Put ids of one kind together."""
+    raw = [part.raw for part in parts if isinstance(part, UuidIds)]
+    return UuidIds(np.concatenate(raw)) if raw else np.concatenate(list(parts))
+
+
 def half_by_id(ids: Ids) -> BoolArray:
     """Mark one half of the leads by a hash of the id, the same on every machine and however the id is stored."""
     if not isinstance(ids, UuidIds):

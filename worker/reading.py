@@ -15,7 +15,7 @@ from psycopg import Connection, sql
 
 from worker import packing
 from worker.arranging import arrange, arrange_columns
-from worker.columns import ActionColumns, LeadColumns
+from worker.columns import FLAGS, ActionColumns, LeadColumns
 from worker.database.catalogue import Catalogue
 from worker.database.queries import query
 from worker.errors import ConfigurationError
@@ -35,8 +35,9 @@ TEXT_COLUMNS = {"urgency": "urgency", "tone": "tone", "source": "source", "inten
 INSTANT_COLUMNS = {"last_contact": "timestamp", "last_updated": "last_updated", "closed_at": "client_closed_at",
                    "no_sale_at": "no_sale_at"}  # fmt: skip
 DETAILS = ("urgency", "tone", "confidence", "source", "intent", "language")  # what a job may do without
-FLAG_COLUMNS = ("archived", "deleted", "is_test")
 CANCEL_SECONDS = 1.0
+PIECE_PAGES = 65_536  # half a gigabyte of a table
+ORDINARY_TABLE = "r"  # the kind whose rows have a place
 HISTORY_COLUMNS = {name: f"{name}_history" for name in ("urgency", "tone", "confidence")}
 
 
@@ -108,24 +109,31 @@ def read_leads(
     scope = _Scope(catalogue, since, None if of_clients is None else sorted(aliases), wanted)
     ordinal = {client_id: i for i, client_id in enumerate(clients.ids)}
     ordinals = {alias: ordinal.get(public, -1) for alias, public in aliases.items()}
-    seed, actions_row = 0, None
-    statement = _actions_statement(catalogue, scope)
-    with _fetching(conn, None if statement is None else beside) as fetch:
+    statements = _action_statements(conn, catalogue, scope)
+    begun: deque[Callable[[], Row]] = deque()  # the actions' first piece while leads are read, then the next one
+    pieces: list[ActionColumns] = []
+    with _fetching(conn, beside if statements else None) as fetch:
         while True:
-            if statement is not None and actions_row is None:
-                actions_row = fetch(statement, {**scope.parameters, "seed": seed})
+            if statements and not begun:
+                begun.append(fetch(statements[0], dict(scope.parameters)))
             try:
-                rows, hashes = _read_lead_columns(conn, catalogue, scope, ordinals, seed)
+                rows, hashes = _read_lead_columns(conn, catalogue, scope, ordinals)
                 kept = _without_repeats(rows, hashes)
                 if len(kept) < len(rows) and scope.unread:
                     scope.unread = set()  # which of a lead's rows counts must not depend on what is asked of it
                     continue
                 places = _Places.of(rows, hashes, kept)
             except _CollisionError:
-                seed, actions_row = seed + 1, None
+                scope.parameters["seed"] += 1
+                begun.clear()
             else:
                 break
-        actions = None if actions_row is None else _unpack_actions(actions_row(), places)
+        while begun:
+            row = begun.popleft()()
+            if len(pieces) + 1 < len(statements):
+                begun.append(fetch(statements[len(pieces) + 1], dict(scope.parameters)))
+            pieces.append(_unpack_actions(row, places))
+    actions = ActionColumns.joined(pieces) if pieces else None
     real = ~rows.is_test
     used = np.zeros(len(rows), dtype=np.bool_)
     used[kept] = True
@@ -155,9 +163,39 @@ def _of_nobody(rows: LeadColumns, mask: BoolArray) -> LeadColumns:
 
 
 def _read_lead_columns(
-    conn: Connection[Any], catalogue: Catalogue, scope: "_Scope", ordinals: Mapping[str, int], seed: int
+    conn: Connection[Any], catalogue: Catalogue, scope: "_Scope", ordinals: Mapping[str, int]
 ) -> tuple[LeadColumns, IntArray]:
     """Read the leads in scope; also the hashes of their ids."""
+    found = [_read_piece(conn, catalogue, scope, piece, ordinals) for piece in _pieces(conn, catalogue, scope, "l")]
+    columns, hashes = zip(*found, strict=True)
+    return LeadColumns.joined(columns), np.concatenate(hashes)
+
+
+def _pieces(conn: Connection[Any], catalogue: Catalogue, scope: "_Scope", alias: str) -> list[sql.Composable]:
+    """
+    Give the conditions by which a table is read piece by piece, of so many pages each, where all of it is read.
+
+    What is packed comes as one row, and must stay far below the gigabyte that a row may hold.
+    """
+    table = {"l": "lead_memory", "a": "lead_actions"}[alias]
+    kind = catalogue.tables[table].kind
+    if scope.narrow or kind != ORDINARY_TABLE:
+        return [sql.SQL("TRUE")]
+    (pages,) = _fetch_row(conn, query("count_pages"), {"table": table})
+    cuts = [sql.Literal(f"({page},0)") for page in range(PIECE_PAGES, pages, PIECE_PAGES)]
+    row = sql.SQL("{}.ctid").format(sql.Identifier(alias))
+    since = [sql.SQL("TRUE"), *(sql.SQL("{} >= {}::tid").format(row, cut) for cut in cuts)]
+    until = [*(sql.SQL("{} < {}::tid").format(row, cut) for cut in cuts), sql.SQL("TRUE")]
+    return [sql.SQL("{} AND {}").format(*ends) for ends in zip(since, until, strict=True)]
+
+
+def _read_piece(
+    conn: Connection[Any],
+    catalogue: Catalogue,
+    scope: "_Scope",
+    piece: sql.Composable,
+    ordinals: Mapping[str, int],
+) -> tuple[LeadColumns, IntArray]:
     has = catalogue.has
 
     def text(name: str, column: str) -> sql.Composable:
@@ -183,11 +221,11 @@ def _read_lead_columns(
             confidence=packing.UNREAD
             if "confidence" in scope.unread
             else packing.pack_numbers(_number_column(catalogue, "lead_memory", "confidence_score")),
-            flags=packing.pack_flags(*(_column(has, "lead_memory", name, "boolean") for name in FLAG_COLUMNS)),
+            flags=packing.pack_flags(*(_column(has, "lead_memory", name, "boolean") for name in FLAGS)),
             **{f"{name}_history": history(column) for name, column in HISTORY_COLUMNS.items()},
-            window=scope.condition(),
+            window=sql.SQL("{} AND {}").format(scope.condition(), piece),
         ),
-        {**scope.parameters, "seed": seed},
+        scope.parameters,
     )
     take = columns.popleft  # in the order of the statement; what was unpacked is let go
     ids, hashes = packing.unpack_ids(take(), types["id"]), packing.unpack_hashes(take())
@@ -198,7 +236,7 @@ def _read_lead_columns(
         labels={name: packing.unpack_labels(take(), len(hashes)) for name in TEXT_COLUMNS},
         instants={name: packing.unpack_instants(take()) for name in INSTANT_COLUMNS},
         confidence=packing.unpack_numbers(take(), len(hashes)),
-        **dict(zip(FLAG_COLUMNS, packing.unpack_flags(take(), len(FLAG_COLUMNS)), strict=True)),
+        **dict(zip(FLAGS, packing.unpack_flags(take(), len(FLAGS)), strict=True)),
         histories={name: packing.unpack_histories(take()) for name in HISTORY_COLUMNS},
     )
     return found, hashes
@@ -297,13 +335,13 @@ def _fetching(conn: Connection[Any], beside: Beside | None) -> Iterator[Fetch]:
                     other.cancel_safe(timeout=CANCEL_SECONDS)
 
 
-def _actions_statement(catalogue: Catalogue, scope: "_Scope") -> sql.Composed | None:
-    """Compose what reads the actions; None where there are none in this database."""
+def _action_statements(conn: Connection[Any], catalogue: Catalogue, scope: "_Scope") -> list[sql.Composed]:
+    """Compose what reads the actions, piece by piece; none where there are none in this database."""
     has = catalogue.has
     kind = next((name for name in ("action_type", "action") if has("lead_actions", name)), None)
     when = [name for name in ("timestamp", "created_at") if has("lead_actions", name)]
     if kind is None or not when or not has("lead_actions", "lead_id"):
-        return None
+        return []
     same_type = catalogue.type_of("lead_actions", "lead_id") == catalogue.type_of("lead_memory", "id")
     lead_id = sql.SQL("a.lead_id" if same_type else "a.lead_id::text")
     memory_id = sql.SQL("l.id" if same_type else "l.id::text")
@@ -311,16 +349,19 @@ def _actions_statement(catalogue: Catalogue, scope: "_Scope") -> sql.Composed | 
     everything = sql.SQL("WHERE a.lead_id IS NOT NULL")
     instants = [_column(has, "lead_actions", name, "timestamptz") for name in when]
     converted = _column(has, "lead_actions", "conversion_outcome", "boolean")
-    return query(
-        "read_lead_actions",
-        hash=packing.pack_hashes(sql.Identifier("a", "lead_id"), _type_of_lead_id(catalogue)),
-        when=packing.pack_instants(sql.SQL("coalesce({})").format(sql.SQL(", ").join(instants))),
-        kind=packing.pack_texts(_column(has, "lead_actions", kind)),
-        tag=packing.pack_texts(_column(has, "lead_actions", "tag")),
-        converted=packing.pack_flags(converted, sql.SQL("NOT {}").format(converted)),
-        reason=packing.pack_texts(_column(has, "lead_actions", "reversion_reason")),
-        window=window if scope.narrow else everything,
-    )
+    return [
+        query(
+            "read_lead_actions",
+            hash=packing.pack_hashes(sql.Identifier("a", "lead_id"), _type_of_lead_id(catalogue)),
+            when=packing.pack_instants(sql.SQL("coalesce({})").format(sql.SQL(", ").join(instants))),
+            kind=packing.pack_texts(_column(has, "lead_actions", kind)),
+            tag=packing.pack_texts(_column(has, "lead_actions", "tag")),
+            converted=packing.pack_flags(converted, sql.SQL("NOT {}").format(converted)),
+            reason=packing.pack_texts(_column(has, "lead_actions", "reversion_reason")),
+            window=sql.SQL("{} AND {}").format(window if scope.narrow else everything, piece),
+        )
+        for piece in _pieces(conn, catalogue, scope, "a")
+    ]
 
 
 def _unpack_actions(row: Row, places: _Places) -> ActionColumns:
@@ -346,7 +387,7 @@ class _Scope:
         self.narrow = since is not None or client_ids is not None
         ids, self._array = as_array(client_ids or (), catalogue.type_of("lead_memory", "client_id"))
         self._since, self._by_client = since, client_ids is not None
-        self.parameters = {"since": since, "earliest": FIRST_DAY, "client_ids": ids}
+        self.parameters: dict[str, Any] = {"since": since, "earliest": FIRST_DAY, "client_ids": ids, "seed": 0}
 
     def condition(self) -> sql.Composed:
         """Give the WHERE clause on lead_memory AS l; what has no id is no lead."""

@@ -17,6 +17,7 @@ from hardship import AS_OF, DAY, EARLIER, add_world, ensure_no_traceback, left_i
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from support import PROJECT, add_client, add_lead, clean_environment, numbered, run_worker
 
+import worker.reading
 import worker.readings
 import worker.runner
 import worker.sample
@@ -110,6 +111,13 @@ def cluster(url, n_workers=2):
 def test_shards_of_one_reading_change_nothing(fresh, expected, shards):
     url = fresh()
     assert run_worker(url, *ALL, "--shards", shards).code == 0
+    left_in(url).ensure_like(expected)
+
+
+def test_tables_read_piece_by_piece_change_nothing(fresh, expected, monkeypatch):
+    monkeypatch.setattr(worker.reading, "PIECE_PAGES", 1)
+    url = fresh()
+    assert run_worker(url, *ALL).code == 0
     left_in(url).ensure_like(expected)
 
 

@@ -6,10 +6,13 @@ from datetime import datetime
 import numpy as np
 import pytest
 from conftest import settings_for
+from psycopg import sql
 from psycopg.types.json import Jsonb
 from support import add_action, add_client, add_lead, numbered, utc
 
+from worker import reading
 from worker.arranging import arrange
+from worker.database import pool
 from worker.database.catalogue import read_catalogue
 from worker.database.pool import open_pool
 from worker.leads import to_microseconds
@@ -97,18 +100,87 @@ def odd(database_url, connect):
 
 def test_packed_columns_hold_what_the_rows_hold(odd):
     conn, url = odd
-    with open_pool(settings_for(url)) as database, database.read() as reading:
-        catalogue = read_catalogue(reading)
-        packed, report = read_leads(reading, catalogue, None)
+    with open_pool(settings_for(url)) as database, database.read() as first:
+        catalogue = read_catalogue(first)
+        packed, report = read_leads(first, catalogue, None)
     rows, actions = plainly(conn)
     same(packed, arrange(packed.clients, rows, actions))
     assert (report.leads, report.test_leads, report.repeated, report.orphans) == (len(rows), 1, 0, 0)
 
 
+@pytest.fixture
+def larger(odd):
+    """The same, and so much more that both tables have several pages."""
+    conn, url = odd
+    conn.execute(
+        "UPDATE lead_memory AS l SET message ="
+        " (SELECT string_agg(md5(l.id::text || n::text), '') FROM generate_series(1, 50) AS n)"
+    )
+    conn.execute(
+        """
+        INSERT INTO lead_actions (lead_id, client_id, action_type, tag, "timestamp")
+        SELECT a.lead_id, a.client_id, a.action_type, 'tag ' || n, a."timestamp" + n * interval '1 hour'
+        FROM lead_actions AS a, generate_series(1, 9) AS n
+        """
+    )
+    for table in ("lead_memory", "lead_actions"):
+        assert conn.execute("SELECT pg_relation_size(%s) / 8192", (table,)).fetchone()[0] >= 3
+    return conn, url
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_pieces_and_a_second_connection_change_nothing(larger, monkeypatch, beside):
+    conn, url = larger
+    rows, actions = plainly(conn)
+    for pages in (1, 2, 65_536):
+        monkeypatch.setattr(reading, "PIECE_PAGES", pages)
+        with open_pool(settings_for(url)) as database, database.read() as first:
+            packed, report = read_leads(
+                first, read_catalogue(first), None, beside=database.read_beside if beside else None
+            )
+        same(packed, arrange(packed.clients, rows, actions))
+        assert report.leads == len(rows)
+
+
+def test_two_connections_see_one_instant(larger):
+    conn, url = larger
+    with open_pool(settings_for(url)) as database, database.read() as first:
+        catalogue = read_catalogue(first)
+        before, _ = read_leads(first, catalogue, None)
+        conn.execute("DELETE FROM lead_actions")
+        conn.execute("DELETE FROM lead_memory WHERE client_id = (SELECT min(client_id::text)::uuid FROM clients)")
+        same(read_leads(first, catalogue, None, beside=database.read_beside)[0], before)
+
+
+def test_without_a_second_connection_one_does_it_all(larger, monkeypatch):
+    _, url = larger
+    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(pool, "SECOND_SECONDS", 0.1)
+    with open_pool(settings_for(url)) as database, database.read() as first:
+        catalogue = read_catalogue(first)
+        with database.read_beside(first) as second:
+            assert second is None
+        alone, _ = read_leads(first, catalogue, None)
+        same(read_leads(first, catalogue, None, beside=database.read_beside)[0], alone)
+
+
+def test_what_goes_wrong_beside_is_told_and_leaves_nothing_running(larger, monkeypatch):
+    conn, url = larger
+    monkeypatch.setattr(reading, "_action_statements", lambda *_: [sql.SQL("SELECT pg_sleep(60)")])
+    monkeypatch.setattr(reading, "_read_lead_columns", lambda *_: 1 / 0)
+    with open_pool(settings_for(url)) as database, pytest.raises(ZeroDivisionError), database.read() as first:
+        read_leads(first, read_catalogue(first), None, beside=database.read_beside)
+    asleep = """
+        SELECT count(*) FROM pg_stat_activity
+        WHERE state = 'active' AND strpos(query, 'pg_sleep(60)') > 0 AND pid <> %s
+    """
+    assert conn.execute(asleep, (conn.info.backend_pid,)).fetchone()[0] == 0
+
+
 def test_what_nobody_asks_for_is_unknown_and_the_rest_is_as_it_was(odd):
     conn, url = odd
-    with open_pool(settings_for(url)) as database, database.read() as reading:
-        packed, _ = read_leads(reading, read_catalogue(reading), None, None, {"tone", "source"})
+    with open_pool(settings_for(url)) as database, database.read() as first:
+        packed, _ = read_leads(first, read_catalogue(first), None, None, {"tone", "source"})
     place = {"urgency": 3, "tone": 4, "confidence": 5, "source": 6, "intent": 7, "language": 8}
     unread = {place[name] for name in DETAILS} - {place["tone"], place["source"]}
     rows, actions = plainly(conn)
@@ -119,6 +191,6 @@ def test_what_nobody_asks_for_is_unknown_and_the_rest_is_as_it_was(odd):
 
 
 def test_no_rows_are_no_leads(database_url):
-    with open_pool(settings_for(database_url)) as database, database.read() as reading:
-        packed, report = read_leads(reading, read_catalogue(reading), None)
+    with open_pool(settings_for(database_url)) as database, database.read() as first:
+        packed, report = read_leads(first, read_catalogue(first), None)
     assert len(packed) == report.leads == 0

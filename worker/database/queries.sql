@@ -134,6 +134,10 @@ SELECT {hash}, {when}, {kind}, {tag}, {converted}, {reason}
 FROM lead_actions AS a
 {window}
 
+-- name: count_pages
+-- How many pages a table has.
+SELECT pg_relation_size(to_regclass(%(table)s)) / current_setting('block_size')::bigint
+
 -- name: count_leads_without_id
 -- Rows that no key keeps from having no id.
 SELECT count(*) FROM lead_memory AS l WHERE l.id IS NULL
