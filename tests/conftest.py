@@ -40,8 +40,22 @@ NOT_AS_A_MEMBER = {
 }
 
 
+# What stands in these says little of the server's version: on the older one, too, when long tests are asked for.
+ALIKE_ON_EVERY_SERVER = {
+    "test_accuracy", "test_accuracy_review", "test_backfill", "test_backtest_command", "test_canaries",
+    "test_command_line", "test_conversion_values", "test_crontab_commands", "test_daemon", "test_demo_data",
+    "test_endpoint", "test_hand_made_client", "test_heartbeat", "test_json_shapes", "test_lost_log", "test_olist",
+    "test_registry", "test_report", "test_snapshot_schemas", "test_status_command", "test_watermark",
+}  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)  # before those that are not asked for are left out
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
-    """Behind a pooler, or as a member of growth_worker, skip what cannot be tried there."""
+    """Call some slow; behind a pooler, or as a member of growth_worker, skip what cannot be tried there."""
+    for item in items:
+        server = getattr(item, "callspec", None) and item.callspec.params.get("server")
+        if server == "postgresql-15" and item.path.stem in ALIKE_ON_EVERY_SERVER:
+            item.add_marker(pytest.mark.slow)
     for variable, skipped in (("ACCEPTANCE_POOLER", NOT_BEHIND_A_POOLER), ("ACCEPTANCE_MEMBER", NOT_AS_A_MEMBER)):
         for item in items if os.environ.get(variable) else []:
             reason = skipped.get(getattr(item, "originalname", ""))

@@ -3,7 +3,9 @@
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 from support import add_action, add_client, add_lead, numbered, run_worker, snapshots, utc
 from test_accuracy import rows_of_all_tables
@@ -18,15 +20,31 @@ DAYS = ("2024-12-30", "2025-01-29", "2025-02-28", "2025-03-30")
 END = datetime(2025, 3, 31, tzinfo=UTC)
 
 
+@pytest.fixture(scope="module")
+def companies(server):
+    """A database of twenty companies, in which every job was run at four past instants thirty days apart."""
+    url = server.create_database(server.template)
+    with psycopg.connect(url, autocommit=True) as conn:
+        load_world(conn, company_world(np.random.default_rng(5), END, 20, 240, special_clients=False))
+    for day in DAYS:
+        outcome = run_worker(url, "all", "--as-of", day)
+        assert outcome.code == 0, outcome.err
+    yield str(conninfo_to_dict(url)["dbname"])
+    server.drop_database(url)
+
+
+@pytest.fixture
+def database_url(server, request):
+    """A database of the test alone: of those companies where it asks for what is reviewed, or else without rows."""
+    template = request.getfixturevalue("companies") if "reviewed" in request.fixturenames else server.template
+    url = server.create_database(template)
+    yield server.pooler.through(url) if server.pooler else url
+    server.drop_database(url)
+
+
 @pytest.fixture
 def reviewed(database_url, connect):
-    """Twenty companies, every job run at four past instants thirty days apart."""
-    conn = connect(database_url)
-    load_world(conn, company_world(np.random.default_rng(5), END, 20, 240, special_clients=False))
-    for day in DAYS:
-        outcome = run_worker(database_url, "all", "--as-of", day)
-        assert outcome.code == 0, outcome.err
-    return conn
+    return connect(database_url)
 
 
 def reviews(conn):

@@ -160,6 +160,7 @@ def test_a_day_that_a_dead_process_holds_is_waited_for(worker_url, company, twin
     assert said(company) == said(twin[1])
 
 
+@pytest.mark.slow
 def test_two_at_once_make_what_one_makes(worker_url, company, twin):
     days = ("--from", "2025-03-10", "--to", "2025-03-16", "--json")
     both = [start_worker(worker_url, "backfill", "all", *days) for _ in range(2)]

@@ -39,6 +39,7 @@ def closing(outcome):
     return tuple(int(text.replace(",", "")) for text in found.groups())
 
 
+@pytest.mark.slow
 def test_twice(folder):
     first, took = demo(folder)
     assert first.code == 0, first.err

@@ -137,6 +137,7 @@ def test_a_line_that_is_silent_for_a_while(trial, n_commits):
             ensure_rerun_completes(trial, url)
 
 
+@pytest.mark.slow
 def test_a_line_that_goes_dead(trial, n_commits):
     """Nothing is ever answered again: the run ends by itself in a bounded time, and says that the database is gone."""
     with trial.fresh() as url, proxied(url) as proxy:

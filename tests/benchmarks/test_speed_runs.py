@@ -113,7 +113,9 @@ def test_an_empty_database_is_loaded_and_measured_in_place(database_url):
     assert rows(database_url, "SELECT count(*) FROM lead_memory") == [(SIZES["XS"].n_leads,)]
 
 
-@pytest.mark.parametrize("scene", ["all", "one-off", "history", "prediction"])
+@pytest.mark.parametrize(
+    "scene", ["one-off", *(pytest.param(name, marks=pytest.mark.slow) for name in ("all", "history", "prediction"))]
+)
 def test_a_scene_is_told_beside_its_bar(scene, directory):
     said = run("speed", "--size", "XS", "--rounds", 1, "--dir", directory, "--what", scene).stdout
     assert f"XS {scene}: " in said

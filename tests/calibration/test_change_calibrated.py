@@ -153,6 +153,7 @@ def test_six_past_periods_teach(job, row, kind):
     assert table.ece <= 0.04, f"\n{table}"
 
 
+@pytest.mark.slow
 @BOTH_JOBS
 def test_past_periods_teach_a_flat_prior_nothing(job):
     ensure_naive_misses(job, PAST, 0.04)
@@ -187,6 +188,7 @@ def test_thirty_clients_with_a_flat_prior(job):
     assert min(table.gap for table in naive) > 0.08
 
 
+@pytest.mark.slow
 @in_every_world("30-past", missed=("urgency_trend-30-past-still", "urgency_trend-30-past-small"))
 def test_thirty_clients_with_six_past_periods(job, row, kind):
     """ECE at most .08 in every world."""
@@ -194,6 +196,7 @@ def test_thirty_clients_with_six_past_periods(job, row, kind):
     assert table.ece <= 0.08, f"\n{table}"
 
 
+@pytest.mark.slow
 @BOTH_JOBS
 def test_thirty_clients_with_a_past_and_a_flat_prior(job):
     ensure_naive_misses(job, THIRTY_PAST, 0.08)
@@ -219,7 +222,7 @@ def test_sharpness(job):
     assert flat.mean_right < 0.72, f"\n{flat}"
 
 
-@in_rows(*FIRST_RUN, "1000-past")
+@in_rows(*FIRST_RUN)
 @BOTH_JOBS
 def test_where_nothing_changes_almost_nothing_is_said_to_move(job, row):
     """Trends other than stable: at most 1% of all claims."""
