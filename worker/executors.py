@@ -7,6 +7,7 @@ What an executor needs is imported when it is used.
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from worker.settings import DASK, LOCAL, PROCESSES
 
 LOST_SECONDS = 60  # with no worker left, shards are given up: longer than a machine takes to start another
 POLL_SECONDS = 1.0
+SWITCH_SECONDS = 0.0005  # a thread that has an answer of the server waits so long for one that calculates, not 5 ms
 AHEAD = 4  # tasks handed out for each process: none waits for the next, and not all results wait at once
 
 T = TypeVar("T")
@@ -54,12 +56,14 @@ class OneThread(Executor):
     """
 
     def __init__(self) -> None:
+        self._switch_seconds = sys.getswitchinterval()
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
         """Call the function, after those submitted before, with the caller's context."""
         if self._thread is None:
+            sys.setswitchinterval(min(self._switch_seconds, SWITCH_SECONDS))
             self._thread = threading.Thread(target=self._work, name="ahead", daemon=True)
             self._thread.start()
         future: Future[R] = Future()
@@ -87,7 +91,9 @@ class OneThread(Executor):
             if given is not None:
                 given[0].cancel()
         self._calls.put(None)
-        self._thread = None
+        if self._thread is not None:
+            self._thread = None
+            sys.setswitchinterval(self._switch_seconds)
 
 
 def results_ahead(

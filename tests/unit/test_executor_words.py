@@ -1,6 +1,7 @@
 """Tasks handed out: their results in order, how those that are lost are told; and calls made one ahead of their use."""
 
 import contextlib
+import sys
 import threading
 import time
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -119,3 +120,11 @@ def test_a_closed_thread_does_no_more_of_what_it_was_given():
     gate.set()
     assert at_it.result() is True
     assert waiting.cancelled()
+
+
+def test_threads_take_turns_more_often_while_there_is_one_beside():
+    before = sys.getswitchinterval()
+    with OneThread() as thread:
+        assert sys.getswitchinterval() == before
+        assert thread.submit(sys.getswitchinterval).result() < before
+    assert sys.getswitchinterval() == before
