@@ -14,7 +14,8 @@ run.py                the command line                __main__.py, daemon.py   t
 runner.py             one run of one job: claim, read, fit, analyse shard by shard, write, done. The hall of the house
   readings.py         what is read for a run, once or shard by shard; sample.py which of very many clients to learn from
   shards.py           one shard: analyse, write, halve where it fails; shard_tasks.py the same, anywhere
-  executors.py        here, in processes (process_executor.py), or on a Dask cluster (dask_executor.py)
+  executors.py        here, in processes (process_executor.py), or on a Dask cluster (dask_executor.py); and one step
+                      ahead, in a thread beside the one that asks the database
   ledger.py           who runs what, until when, under which token; heartbeat.py keeps the lease alive
   watermark.py        which clients' rows changed since a job last looked
   registry.py         which fitted conversion model speaks
@@ -44,7 +45,7 @@ Seven rules
 A lead from row to sentence
 ===========================
 1. runner.py claims the run in ledger.py and takes an as_of; nothing at or after it may influence what follows.
-2. reading.py reads clients, lead_memory and lead_actions in one transaction, a packed column each (packing.py);
+2. reading.py reads clients, lead_memory and lead_actions as of one instant, a packed column each (packing.py);
    arranging.py dates each lead by its first contact, folds its words by vocabulary.py, and passes over, and
    counts, what cannot be used.
 3. leads.py holds the lead from now on: a place in arrays, with its urgency, tone and confidence over time; lifecycle.py

@@ -97,7 +97,7 @@ def read_leads(
     known : the clients, where they were read before: by whoever reads the leads of a few of very many.
     beside : opens a second transaction of the same instant, in which actions are read while leads are.
 
-    Runs inside the caller's REPEATABLE READ READ ONLY transaction, three statements whatever the number of clients.
+    Runs inside the caller's REPEATABLE READ READ ONLY transaction, a few statements whatever the number of clients.
     Test leads are left out here, deleted ones by whoever asks for their state: that depends on the instant.
     """
     known = known or read_clients(conn, catalogue)
