@@ -25,6 +25,7 @@ from worker.database.inspection import require_ready
 from worker.database.pool import Database
 from worker.jobs import accuracy_review, load_job
 from worker.jobs.finding import HalfChecks, Json
+from worker.jobs.trends import periods_to_learn_from
 from worker.leads import UNDATED, Leads, from_microseconds
 from worker.reading import ensure_clients_known, read_leads, read_since
 from worker.registry import read_claims_with_models
@@ -207,7 +208,9 @@ def period_ends(leads: Leads, as_of: datetime, periods: int) -> list[datetime]:
 
 def _check(job: Any, leads: Leads, as_of: datetime) -> HalfChecks:
     seen = leads.in_contact_since(read_since(as_of, job.LOOK_BACK_DAYS))
-    model = job.fit(seen.only(~seen.half()).of_clients(seen.clients.pooled), as_of)
+    # of half the leads fewer clients are active: as many past periods are learned from as of all
+    past = {"past_periods": periods_to_learn_from(seen, as_of)} if hasattr(job, "LEARNS_FROM_PERIODS") else {}
+    model = job.fit(seen.only(~seen.half()).of_clients(seen.clients.pooled), as_of, **past)
     checks: HalfChecks = job.half_checks(seen, model, as_of, _generator(job, as_of))
     return checks
 

@@ -56,12 +56,15 @@ class OneThread(Executor):
     """
 
     def __init__(self) -> None:
+        self._closed = False
         self._switch_seconds = sys.getswitchinterval()
         self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def submit(self, fn: Callable[..., R], /, *args: Any, **kwargs: Any) -> Future[R]:
-        """Call the function, after those submitted before, with the caller's context."""
+        """Call the function, after those submitted before, with the caller's context; RuntimeError once shut down."""
+        if self._closed:
+            raise RuntimeError("shut down")
         if self._thread is None:
             sys.setswitchinterval(min(self._switch_seconds, SWITCH_SECONDS))
             self._thread = threading.Thread(target=self._work, name="ahead", daemon=True)
@@ -83,6 +86,7 @@ class OneThread(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the thread end, after what was submitted or, with cancel_futures, after what it is at; never waits."""
         del wait
+        self._closed = True
         while cancel_futures:
             try:
                 given = self._calls.get_nowait()

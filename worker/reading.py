@@ -4,13 +4,14 @@ import contextlib
 import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, LiteralString
 
 import numpy as np
+import psycopg
 from psycopg import Connection, sql
 
 from worker import packing
@@ -137,16 +138,18 @@ def read_leads(
     real = ~rows.is_test
     used = np.zeros(len(rows), dtype=np.bool_)
     used[kept] = True
-    leads = arrange_columns(clients, _of_nobody(rows, ~(used & real)), actions)
     report = ReadingReport(
-        leads=len(leads),
+        leads=0,
         orphans=_count_nameless(conn, catalogue) + int((real & used & (rows.client < 0)).sum()),
         repeated=int((real & ~used).sum()),
-        undated=int((leads.arrival == UNDATED).sum()),
+        undated=0,
         test_leads=int(rows.is_test.sum()),
         unusable_clients=known.unusable,
     )
-    return leads, report
+    columns = [_of_nobody(rows, ~(used & real))]
+    del rows, places, pieces  # very many rows are there twice while they are arranged, and need not be three times
+    leads = arrange_columns(clients, columns.pop(), actions)
+    return leads, replace(report, leads=len(leads), undated=int((leads.arrival == UNDATED).sum()))
 
 
 def _count_nameless(conn: Connection[Any], catalogue: Catalogue) -> int:
@@ -332,7 +335,11 @@ def _fetching(conn: Connection[Any], beside: Beside | None) -> Iterator[Fetch]:
                 yield fetch
             finally:
                 if not all(future.done() for future in begun):  # an error, or a signal: nobody waits for it any more
-                    other.cancel_safe(timeout=CANCEL_SECONDS)
+                    for future in begun:
+                        future.cancel()
+                    with contextlib.suppress(psycopg.Error):
+                        other.cancel_safe(timeout=CANCEL_SECONDS)
+                    wait(begun)  # what it is at must have let go of the connection
 
 
 def _action_statements(conn: Connection[Any], catalogue: Catalogue, scope: "_Scope") -> list[sql.Composed]:

@@ -130,7 +130,12 @@ class Readings:
         return self._whole.part(days, self._request)
 
     def past_periods(self) -> int:
-        """Tell how many past periods the trends learn from: more the fewer clients they can learn from are active."""
+        """
+        Tell how many past periods the trends learn from: more the fewer clients they can learn from are active.
+
+        Active is who has leads whose last contact lies in both windows, test clients included: a rough count, which
+        contacts after as_of may change a little. It decides how much is learned from, never what.
+        """
         if self._past_periods is None:
             w = Windows.before(self._request.as_of)
             ends = {"start": w.start, "middle": w.middle, "end": w.end}
@@ -145,6 +150,14 @@ class Readings:
     def look_back(self, job: Job) -> int | None:
         """Tell how old the last contact of the leads may be that a job reads; None: all are read."""
         return look_back(job, self.past_periods() if getattr(job, "LEARNS_FROM_PERIODS", False) else 0)
+
+    def covers(self, job: Job) -> bool:
+        """Whether what a job reads has been read, for all clients."""
+        return self._whole.covers(self.look_back(job))
+
+    def make_room(self) -> None:
+        """Where clients are very many, keep no reading of all of them beside those of the shards."""
+        self._make_room(self._whole)
 
     def _make_room(self, other: _Kept) -> None:
         """Where clients are very many, read again rather than keep two readings side by side."""

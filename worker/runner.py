@@ -127,8 +127,16 @@ class _Run:
         if any(getattr(job, trait, False) for trait in NOT_FROM_LEADS_ALONE):
             return
         with contextlib.suppress(Exception):  # the job itself will meet it, and tell
-            pooled, _ = self.readings.to_learn_from(job)
-            self.fits[name] = self.beside.submit(self.fit, job, pooled)
+            if self.readings.covers(job) and not self._is_begun(name):
+                pooled, _ = self.readings.to_learn_from(job)
+                self.fits[name] = self.beside.submit(self.fit, job, pooled)
+
+    def _is_begun(self, name: str) -> bool:
+        """Whether a run is on record, so that this one may have nothing to do."""
+        period = local_day(self.request.as_of)
+        return self.request.whole and (
+            self.database.retrying(lambda conn: read_run(conn, name, period), read_only=True) is not None
+        )
 
     def fit(self, job: Job, leads: Leads) -> Mapping[str, Json]:
         """Let a job learn from leads, and nothing else."""
@@ -324,14 +332,14 @@ class _Work:
         """Cut the shards out of one reading, analyse and write them here, and everybody together last."""
         place = Workplace(self.database, self.run.catalogue, self._assignment(), self.past, self.resolved)
         shards, number = self._shards(leads.clients, CLIENTS_PER_SHARD), 0
-        everybody = [leads.pool()] if with_global and leads.clients.pooled.any() else []
 
         def look(keep: BoolArray) -> tuple[Leads, Analysed | None]:
             part = leads.of_clients(keep)
             return part, place.look_at(part)
 
         calls: list[Callable[[], Any]] = [partial(look, keep) for keep in shards]
-        calls += [partial(place.analyse, pool) for pool in everybody]
+        if with_global and leads.clients.pooled.any():
+            calls.append(lambda: place.analyse(leads.pool()))
         # events ask the database while they are looked at, and a signal can only stop what the main thread asks
         executor, most = (LocalExecutor(), 0) if self.job.EVENT_TYPE in NAMED else (self.run.beside, LOOKED_AT_AHEAD)
         with contextlib.closing(results_ahead(executor, calls, most, self.run.fit_ahead)) as results:
@@ -381,7 +389,9 @@ class _Work:
 
     def _analyse_everybody(self, place: Workplace) -> Analysed:
         days = getattr(self.job, "ANALYSES_DAYS", self.job.LOOK_BACK_DAYS)
-        return place.analyse(self.run.readings.leads(days).pool())
+        found = place.analyse(self.run.readings.leads(days).pool())
+        self.run.readings.make_room()
+        return found
 
     def _assignment(self) -> Assignment:
         settings = self.run.settings

@@ -7,7 +7,7 @@ lowest hashes of their ids are taken: a fixed sample, which shards and executors
 nearly the same.
 
 Past periods stand in for clients that are not there: a month of thirty clients says little of how clients change, one
-of two thousand says it all. So the more clients are active, the fewer past periods are learned from, and read.
+of several thousand says it all. So the more clients are active, the fewer past periods are learned from, and read.
 """
 
 import zlib

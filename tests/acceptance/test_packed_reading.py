@@ -1,12 +1,15 @@
 """Columns packed by the server come out as a plain SELECT gives them, row by row, whatever stands in them."""
 
+import time
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 
 import numpy as np
 import pytest
 from conftest import settings_for
+from pooler import PGBOUNCER, pooled
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 from support import add_action, add_client, add_lead, numbered, utc
 
@@ -152,16 +155,37 @@ def test_two_connections_see_one_instant(larger):
         same(read_leads(first, catalogue, None, beside=database.read_beside)[0], before)
 
 
-def test_without_a_second_connection_one_does_it_all(larger, monkeypatch):
-    _, url = larger
-    monkeypatch.setattr(pool, "MAX_CONNECTIONS", 1)
-    monkeypatch.setattr(pool, "SECOND_SECONDS", 0.1)
+def ensure_one_does_it_all(url):
     with open_pool(settings_for(url)) as database, database.read() as first:
         catalogue = read_catalogue(first)
         with database.read_beside(first) as second:
             assert second is None
         alone, _ = read_leads(first, catalogue, None)
         same(read_leads(first, catalogue, None, beside=database.read_beside)[0], alone)
+
+
+def test_where_a_second_connection_is_refused_one_does_it_all(larger):
+    conn, url = larger
+    name = sql.Identifier(conn.info.dbname)
+    conn.execute("CREATE ROLE one_at_a_time LOGIN CONNECTION LIMIT 1")
+    try:
+        conn.execute(sql.SQL("GRANT ALL ON DATABASE {} TO one_at_a_time").format(name))
+        conn.execute("GRANT pg_read_all_data TO one_at_a_time")
+        ensure_one_does_it_all(make_conninfo(url, user="one_at_a_time"))
+    finally:
+        conn.execute("DROP OWNED BY one_at_a_time")
+        conn.execute("DROP ROLE one_at_a_time")
+
+
+@pytest.mark.skipif(not PGBOUNCER.exists(), reason=f"no PgBouncer: {PGBOUNCER}")
+def test_behind_a_pooler_with_one_place_nobody_waits_for_a_second(larger, monkeypatch):
+    """It lets the second in, and would answer it when the first has gone."""
+    monkeypatch.setattr(pool, "SECOND_SECONDS", 0.5)
+    _, url = larger
+    with pooled(url, pool_size=1) as pooler:
+        started = time.monotonic()
+        ensure_one_does_it_all(pooler.through(url))
+        assert time.monotonic() - started < 20
 
 
 def test_what_goes_wrong_beside_is_told_and_leaves_nothing_running(larger, monkeypatch):

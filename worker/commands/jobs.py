@@ -68,7 +68,7 @@ class _Jobs(WorkerCommand):
 @option(
     "--wait", type=click.FloatRange(min=0), help="Seconds to wait for a run that another process holds [lease + 5]."
 )
-@option("--shards", type=click.IntRange(min=1), help="Cut the clients into this many shares [one per 1,000 clients].")
+@option("--shards", type=click.IntRange(min=1), help="Cut the clients into this many shares [one per 500 clients].")
 @executor_option
 @json_option("the run's summary", "; with --dry-run: on stderr")
 def jobs(

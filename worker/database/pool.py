@@ -119,18 +119,33 @@ class Database:
         """
         Open a second transaction that sees the same instant as `first`, one of read(), does.
 
-        None where no second connection is to be had soon, or it does not lead to the same server.
+        None where no second connection is to be had soon (a pooler may let one in and never answer), or it does not
+        lead to the same server. Until the block ends each may wait for the other: the server does not call that idle.
         """
         row = first.execute("SELECT pg_export_snapshot()").fetchone()
+        assert row is not None  # noqa: S101 - a SELECT without a table has a row
         with contextlib.ExitStack() as stack:
             second: Connection | None = None
-            with contextlib.suppress(psycopg.Error, DatabaseUnavailableError):
-                second = stack.enter_context(
-                    self._transaction(
-                        IsolationLevel.REPEATABLE_READ, read_only=True, snapshot=row and row[0], wait=SECOND_SECONDS
-                    )
-                )
+            with contextlib.suppress(psycopg.Error):
+                second = stack.enter_context(self._transaction_beside(str(row[0])))
+                for conn in (first, second):
+                    conn.execute("SELECT set_config('idle_in_transaction_session_timeout', '0', true)")
             yield second
+
+    @contextlib.contextmanager
+    def _transaction_beside(self, snapshot: str) -> Iterator[Connection]:
+        """Open a transaction on a connection of its own, not of the pool, which a heartbeat may need."""
+        with PunctualConnection.connect(
+            self._conninfo, prepare_threshold=None, connect_timeout=math.ceil(SECOND_SECONDS)
+        ) as conn:
+            conn.patience_seconds = SECOND_SECONDS
+            conn.isolation_level, conn.read_only = IsolationLevel.REPEATABLE_READ, True
+            with conn.transaction():
+                # before anything looks at a row
+                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(snapshot))
+                conn.execute(SET_LIMITS, self._limits())
+                self._make_punctual(conn)
+                yield conn
 
     @contextlib.contextmanager
     def autocommit(self, patience_seconds: float | None = None) -> Iterator[Connection]:
@@ -177,24 +192,22 @@ class Database:
             time.sleep(pause)
 
     @contextlib.contextmanager
-    def _transaction(
-        self, isolation: IsolationLevel, *, read_only: bool, snapshot: str | None = None, wait: float | None = None
-    ) -> Iterator[Connection]:
+    def _transaction(self, isolation: IsolationLevel, *, read_only: bool) -> Iterator[Connection]:
+        with _naming_the_absent(self._conninfo), self._open().connection() as conn:
+            conn.isolation_level = isolation
+            conn.read_only = read_only
+            with conn.transaction():
+                conn.execute(SET_LIMITS, self._limits())
+                yield conn
+
+    def _limits(self) -> dict[str, str]:
         settings = self.settings
-        limits = {
+        return {
             "statement": f"{settings.statement_timeout_seconds}s",
             "lock": f"{settings.lock_timeout_seconds}s",
             # The analysis between two statements of a transaction is short; a process that hangs must not hold locks.
             "idle": f"{max(60, settings.statement_timeout_seconds)}s",
         }
-        with _naming_the_absent(self._conninfo), self._open().connection(wait) as conn:
-            conn.isolation_level = isolation
-            conn.read_only = read_only
-            with conn.transaction():
-                if snapshot is not None:  # before anything looks at a row
-                    conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(snapshot))
-                conn.execute(SET_LIMITS, limits)
-                yield conn
 
     def _open(self) -> ConnectionPool[Connection]:
         with self._opening:

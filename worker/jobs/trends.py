@@ -15,6 +15,13 @@ LOOK_BACK_DAYS = (MOST_PAST_PERIODS + 2) * WINDOW_DAYS
 FEW_CLIENTS = 100  # of so few, each one's own leads show in what all of them teach
 
 
+def periods_to_learn_from(leads: Leads, as_of: datetime) -> int:
+    """Tell how many past periods to learn from, by how many of these clients had leads in both windows."""
+    w = Windows.before(as_of)
+    active = [leads.per_client(leads.arrived(*ends)) > 0 for ends in ((w.start, w.middle), (w.middle, w.end))]
+    return past_periods(int((active[0] & active[1]).sum()))
+
+
 def learn_beside_half(
     learn: Callable[[Sequence[Period]], dict[str, Json]], leads: Leads, as_of: datetime, past: int | None
 ) -> dict[str, Json]:
@@ -25,10 +32,7 @@ def learn_beside_half(
 
     past : how many past periods to learn from; None: as many as there is something to learn from.
     """
-    if past is None:
-        w = Windows.before(as_of)
-        active = [leads.per_client(leads.arrived(*ends)) > 0 for ends in ((w.start, w.middle), (w.middle, w.end))]
-        past = past_periods(int((active[0] & active[1]).sum()))
+    past = periods_to_learn_from(leads, as_of) if past is None else past
     model = learn(periods(leads, as_of, past))
     if len(leads.clients) < FEW_CLIENTS:
         model["of_half"] = learn(periods(leads.only(~leads.half()), as_of, past))
