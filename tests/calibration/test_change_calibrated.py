@@ -63,8 +63,13 @@ MISSED = pytest.mark.xfail(
 )
 
 
+def long(name: str) -> list[pytest.MarkDecorator]:
+    """Mark what looks at five thousand clients."""
+    return [pytest.mark.slow] if "5000" in name else []
+
+
 def in_rows(*names: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("row", [ROWS[name] for name in names], ids=names)
+    return pytest.mark.parametrize("row", [pytest.param(ROWS[name], id=name, marks=long(name)) for name in names])
 
 
 def in_every_world(*names: str, missed: tuple[str, ...] = ()) -> pytest.MarkDecorator:
@@ -73,7 +78,10 @@ def in_every_world(*names: str, missed: tuple[str, ...] = ()) -> pytest.MarkDeco
     assert asked.keys() >= set(missed)
     return pytest.mark.parametrize(
         ("job", "row", "kind"),
-        [pytest.param(*case, id=name, marks=[MISSED] if name in missed else []) for name, case in asked.items()],
+        [
+            pytest.param(*case, id=name, marks=[*([MISSED] if name in missed else []), *long(name)])
+            for name, case in asked.items()
+        ],
     )
 
 
