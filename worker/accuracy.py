@@ -209,7 +209,7 @@ def period_ends(leads: Leads, as_of: datetime, periods: int) -> list[datetime]:
 def _check(job: Any, leads: Leads, as_of: datetime) -> HalfChecks:
     seen = leads.in_contact_since(read_since(as_of, job.LOOK_BACK_DAYS))
     # of half the leads fewer clients are active: as many past periods are learned from as of all
-    past = {"past_periods": periods_to_learn_from(seen, as_of)} if hasattr(job, "LEARNS_FROM_PERIODS") else {}
+    past = {"past_periods": periods_to_learn_from(seen, as_of)} if getattr(job, "LEARNS_FROM_PERIODS", False) else {}
     model = job.fit(seen.only(~seen.half()).of_clients(seen.clients.pooled), as_of, **past)
     checks: HalfChecks = job.half_checks(seen, model, as_of, _generator(job, as_of))
     return checks

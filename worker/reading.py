@@ -40,8 +40,10 @@ CANCEL_SECONDS = 1.0
 PIECE_PAGES = 65_536  # half a gigabyte of a table
 ORDINARY_TABLE = "r"  # the kind whose rows have a place
 HISTORY_COLUMNS = {name: f"{name}_history" for name in ("urgency", "tone", "confidence")}
+ALIASES = {"clients": "c", "lead_memory": "l", "lead_actions": "a"}  # by which every statement knows the tables
 
-
+Row = deque[Any]
+Fetch = Callable[[sql.Composed, Mapping[str, Any]], Callable[[], Row]]
 Beside = Callable[[Connection[Any]], contextlib.AbstractContextManager[Connection[Any] | None]]
 
 
@@ -169,24 +171,24 @@ def _read_lead_columns(
     conn: Connection[Any], catalogue: Catalogue, scope: "_Scope", ordinals: Mapping[str, int]
 ) -> tuple[LeadColumns, IntArray]:
     """Read the leads in scope; also the hashes of their ids."""
-    found = [_read_piece(conn, catalogue, scope, piece, ordinals) for piece in _pieces(conn, catalogue, scope, "l")]
+    pieces = _pieces(conn, catalogue, scope, "lead_memory")
+    found = [_read_piece(conn, catalogue, scope, piece, ordinals) for piece in pieces]
     columns, hashes = zip(*found, strict=True)
     return LeadColumns.joined(columns), np.concatenate(hashes)
 
 
-def _pieces(conn: Connection[Any], catalogue: Catalogue, scope: "_Scope", alias: str) -> list[sql.Composable]:
+def _pieces(conn: Connection[Any], catalogue: Catalogue, scope: "_Scope", table: str) -> list[sql.Composable]:
     """
     Give the conditions by which a table is read piece by piece, of so many pages each, where all of it is read.
 
     What is packed comes as one row, and must stay far below the gigabyte that a row may hold.
     """
-    table = {"l": "lead_memory", "a": "lead_actions"}[alias]
     kind = catalogue.tables[table].kind
     if scope.narrow or kind != ORDINARY_TABLE:
         return [sql.SQL("TRUE")]
     (pages,) = _fetch_row(conn, query("count_pages"), {"table": table})
     cuts = [sql.Literal(f"({page},0)") for page in range(PIECE_PAGES, pages, PIECE_PAGES)]
-    row = sql.SQL("{}.ctid").format(sql.Identifier(alias))
+    row = sql.SQL("{}.ctid").format(sql.Identifier(ALIASES[table]))
     since = [sql.SQL("TRUE"), *(sql.SQL("{} >= {}::tid").format(row, cut) for cut in cuts)]
     until = [*(sql.SQL("{} < {}::tid").format(row, cut) for cut in cuts), sql.SQL("TRUE")]
     return [sql.SQL("{} AND {}").format(*ends) for ends in zip(since, until, strict=True)]
@@ -309,10 +311,6 @@ def _type_of_lead_id(catalogue: Catalogue) -> str | None:
     return "uuid" if types == {"uuid"} else "text"
 
 
-Row = deque[Any]
-Fetch = Callable[[sql.Composed, Mapping[str, Any]], Callable[[], Row]]
-
-
 @contextlib.contextmanager
 def _fetching(conn: Connection[Any], beside: Beside | None) -> Iterator[Fetch]:
     """
@@ -367,7 +365,7 @@ def _action_statements(conn: Connection[Any], catalogue: Catalogue, scope: "_Sco
             reason=packing.pack_texts(_column(has, "lead_actions", "reversion_reason")),
             window=sql.SQL("{} AND {}").format(window if scope.narrow else everything, piece),
         )
-        for piece in _pieces(conn, catalogue, scope, "a")
+        for piece in _pieces(conn, catalogue, scope, "lead_actions")
     ]
 
 
@@ -435,7 +433,7 @@ def _column(
     """Name a column that may not be there: its value in a known type, or a null of that type."""
     if not has(table, column):
         return sql.SQL("NULL::{}").format(sql.SQL(as_type))
-    place = sql.Identifier(alias or {"clients": "c", "lead_memory": "l", "lead_actions": "a"}[table], column)
+    place = sql.Identifier(alias or ALIASES[table], column)
     return sql.SQL("{}::{}").format(place, sql.SQL(as_type))
 
 

@@ -12,8 +12,8 @@ from psycopg import Connection
 from worker.database.catalogue import Catalogue
 from worker.database.pool import Database
 from worker.database.queries import query
-from worker.jobs import Job, details_read, load_job, longest, look_back
-from worker.leads import Clients, Leads, Windows, from_microseconds
+from worker.jobs import Job, details_read, load_job, longest
+from worker.leads import WINDOW_DAYS, Clients, Leads, Windows, from_microseconds
 from worker.logs import get_logger
 from worker.reading import ReadingReport, ensure_clients_known, read_clients, read_leads, read_since
 from worker.request import Request
@@ -141,7 +141,7 @@ class Readings:
             ends = {"start": w.start, "middle": w.middle, "end": w.end}
             instants = {name: from_microseconds(end) for name, end in ends.items()}
             clients, active = self._database.retrying(
-                lambda conn: (_count(conn, "count_clients", {}), _count(conn, "count_active_clients", instants)),
+                lambda conn: (_count_clients(conn), _count(conn, "count_active_clients", instants)),
                 read_only=True,
             )
             self._past_periods = past_periods(of_sample(active, clients))
@@ -149,7 +149,9 @@ class Readings:
 
     def look_back(self, job: Job) -> int | None:
         """Tell how old the last contact of the leads may be that a job reads; None: all are read."""
-        return look_back(job, self.past_periods() if getattr(job, "LEARNS_FROM_PERIODS", False) else 0)
+        if getattr(job, "LEARNS_FROM_PERIODS", False):
+            return (2 + self.past_periods()) * WINDOW_DAYS
+        return job.LOOK_BACK_DAYS
 
     def covers(self, job: Job) -> bool:
         """Whether what a job reads has been read, for all clients."""

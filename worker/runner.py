@@ -111,16 +111,15 @@ class _Run:
     readings: Readings
     hands: Hands
     beside: OneThread = field(default_factory=OneThread)
-    begun: list[str] = field(default_factory=list)  # jobs
     fits: dict[str, Future[Mapping[str, Json]]] = field(default_factory=dict)  # by job, what is being learned ahead
 
     def close(self) -> None:
         """Call off what was begun ahead and nobody asked for."""
         self.beside.shutdown(cancel_futures=True)
 
-    def fit_ahead(self) -> None:
-        """Begin to learn what the next job will ask for, if its leads are read and nothing else is to be known."""
-        name = next(iter(self.request.jobs[len(self.begun) :]), None)
+    def fit_ahead(self, after: str) -> None:
+        """Begin to learn for the job after the one named, if its leads are read and it looks at nothing else."""
+        name = next(iter(self.request.jobs[self.request.jobs.index(after) + 1 :]), None)
         if name is None or name in self.fits or self.readings.by_shard:
             return
         job = load_job(name)
@@ -147,7 +146,6 @@ class _Run:
 
     def job(self, name: str) -> JobSummary:
         """Run one job, and tell how it went."""
-        self.begun.append(name)
         started = time.monotonic()
         summary = JobSummary(name, local_day(self.request.as_of))
         try:
@@ -342,7 +340,8 @@ class _Work:
             calls.append(lambda: place.analyse(leads.pool()))
         # events ask the database while they are looked at, and a signal can only stop what the main thread asks
         executor, most = (LocalExecutor(), 0) if self.job.EVENT_TYPE in NAMED else (self.run.beside, LOOKED_AT_AHEAD)
-        with contextlib.closing(results_ahead(executor, calls, most, self.run.fit_ahead)) as results:
+        then = partial(self.run.fit_ahead, self.job.NAME)
+        with contextlib.closing(results_ahead(executor, calls, most, then)) as results:
             for done, result in enumerate(results):
                 with self._counted() as outcome:
                     if done == len(shards):

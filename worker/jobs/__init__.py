@@ -34,7 +34,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from worker.jobs.finding import Finding, Json
-from worker.leads import WINDOW_DAYS, Leads
+from worker.leads import Leads
 from worker.timetable import JOB_NAMES
 
 
@@ -100,13 +100,6 @@ def load_job(name: str) -> Job:
     if name not in JOB_NAMES:
         raise KeyError(name)
     return cast("Job", import_module(f"worker.jobs.{name}"))
-
-
-def look_back(job: Job, past_periods: int) -> int | None:
-    """Tell how old the last contact of leads may be that a job reads, where it learns from so many past periods."""
-    if getattr(job, "LEARNS_FROM_PERIODS", False):
-        return (2 + past_periods) * WINDOW_DAYS
-    return job.LOOK_BACK_DAYS
 
 
 def longest(look_backs: Iterable[int | None]) -> int | None:
