@@ -9,6 +9,7 @@ run.py                the command line                __main__.py, daemon.py   t
   settings.py         what is configured              logs.py, errors.py       what is told, without secrets
   calendar.py         what is due, of (time, schedule, ledger); timetable.py the jobs in order, and when
   errand.py           a tick's work, in a process of its own                   stopping.py   signals
+  garbage.py          when a process looks for cycles in what it made
   status.py           how each job stands, and lateness.py when it is late; shown by status_table.py, health.py,
                       readiness.py, endpoint.py and metrics.py
 runner.py             one run of one job: claim, read, fit, analyse shard by shard, write, done. The hall of the house

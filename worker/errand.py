@@ -18,6 +18,7 @@ from typing import Any
 
 from worker.database.pool import Database, open_pool
 from worker.errors import DatabaseShapeError, DatabaseUnavailableError, WorkerError
+from worker.garbage import collect_seldom, leave_the_rest
 from worker.logs import configure_logs, get_logger
 from worker.settings import Settings
 from worker.standard_streams import ensure_standard_streams
@@ -177,4 +178,7 @@ def _say(message: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    collect_seldom()
+    code = main()
+    leave_the_rest()
+    sys.exit(code)

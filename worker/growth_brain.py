@@ -1,13 +1,13 @@
 """Snapshots: a finding made into a row of growth_brain, the bulk upsert, and reading earlier rows back."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+import orjson
 from psycopg import Connection, sql
 from psycopg.rows import dict_row
 
@@ -17,7 +17,7 @@ from worker.insights import insight_text, recommendation, recommended_actions
 from worker.insights.speech import stated_confidence
 from worker.jobs.finding import Finding, Json
 from worker.leads import Leads, Windows
-from worker.plain_json import plain_json
+from worker.plain_json import ensure_finite, plain_json
 from worker.review.claims import BY_ROW, BY_WINDOW, PastClaim
 from worker.vocabulary import OUTCOME_CLIENT_CLOSED, TAG_CONVERTED
 
@@ -113,8 +113,10 @@ def _period(as_of: datetime, _zone: str) -> tuple[str, Mapping[str, str]]:
 
 
 def as_rows(snapshots: Sequence[Snapshot]) -> str:
-    """Write snapshots as the JSON that write_snapshots takes."""
-    return json.dumps([snapshot.as_json() for snapshot in snapshots], allow_nan=False, ensure_ascii=False)
+    """Write snapshots as the JSON that write_snapshots takes; raises ValueError for NaN or infinity."""
+    rows = [snapshot.as_json() for snapshot in snapshots]
+    ensure_finite(rows)
+    return orjson.dumps(rows).decode()
 
 
 def write_snapshots(conn: Connection[Any], snapshots: Sequence[Snapshot], rows: str, *, id_type: str) -> Written:

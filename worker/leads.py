@@ -361,6 +361,14 @@ class Leads:
         state[self._flag_at(self.deleted, ACTION_DELETE, instant) | (tag == TAG_DELETED)] = DELETED
         return state
 
+    def deleted_at(self, instant: int) -> BoolArray:
+        """Mark the leads that were deleted at instant, those that state_at calls DELETED, and ask for no more."""
+        result = self._flag_at(self.deleted, ACTION_DELETE, instant)
+        a = self.actions
+        if (self.tag == TAG_DELETED).any() or (a is not None and (a.tag == TAG_DELETED).any()):
+            result = result | (self.tag_at(instant) == TAG_DELETED)
+        return result
+
     def _flag_at(self, column: BoolArray, setting: int, instant: int) -> BoolArray:
         a = self.actions
         if a is None:

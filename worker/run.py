@@ -3,7 +3,9 @@
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
+from worker.garbage import collect_seldom, leave_the_rest
 from worker.standard_streams import ensure_standard_streams
 
 HELP = (["--help"], ["-h"], ["help"])
@@ -35,5 +37,14 @@ def _run(words: list[str]) -> int:
         return run_command([*words[1:], "--help"] if words[0:1] == ["help"] else words, stop)
 
 
+def command() -> NoReturn:
+    """Be the process of one command, and end with its exit code."""
+    collect_seldom()
+    try:
+        sys.exit(main())
+    finally:
+        leave_the_rest()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -30,6 +30,7 @@ def at(days):
 
 def states(rows, actions, *days):
     leads = arranged(rows, actions)
+    assert all((leads.deleted_at(at(d)) == (leads.state_at(at(d)) == DELETED)).all() for d in days)
     return [STATE_NAMES[int(leads.state_at(at(d))[0])] for d in days]
 
 
@@ -87,7 +88,9 @@ def test_without_history_an_overwritten_column_is_unknown_before_the_contact():
 )
 @pytest.mark.parametrize("actions", [None, ()])
 def test_states_rank_deleted_archived_converted_lost_open(columns, expected, actions):
-    assert arranged([lead("a", days_before(9), **columns)], actions).state_at(END).tolist() == [expected]
+    leads = arranged([lead("a", days_before(9), **columns)], actions)
+    assert leads.state_at(END).tolist() == [expected]
+    assert leads.deleted_at(END).tolist() == [expected == DELETED]
 
 
 def test_a_tag_holds_from_its_action_on():
@@ -264,6 +267,7 @@ def test_a_leads_state_does_not_depend_on_the_other_leads(spec, keep):
     part = leads.only(mask)
     for instant in (at(30), END):
         assert part.state_at(instant).tolist() == leads.state_at(instant)[mask].tolist()
+        assert leads.deleted_at(instant).tolist() == (leads.state_at(instant) == DELETED).tolist()
         assert part.engaged(instant, 7, np.ones(mask.sum(), dtype=bool)) == pytest.approx(
             leads.engaged(instant, 7, np.ones(4, dtype=bool))[mask], nan_ok=True
         )

@@ -37,7 +37,7 @@ import numpy as np
 
 from worker.episodes import FINAL_TAG, Episodes, Spells, conversion_episodes, event_key, spells, touch_points
 from worker.jobs.finding import Check, Claim, Finding, Json
-from worker.leads import DAY, DELETED, UNDATED, Leads, from_microseconds, to_microseconds
+from worker.leads import DAY, UNDATED, Leads, from_microseconds, to_microseconds
 from worker.lifecycle import STAYS_DAYS
 from worker.statistics import FloatArray, IntArray
 from worker.statistics.stays import Experience, Passages, find_passages, learn_experience, probability_stays
@@ -110,7 +110,7 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     before = to_microseconds(as_of)
     found = spells(conversion_episodes(leads, before))
     probability = _probabilities(leads, found, model)
-    deleted = leads.state_at(before) == DELETED
+    deleted = leads.deleted_at(before)
     chosen = np.flatnonzero(~deleted[found.lead])
     urgency = leads.urgency.first_before(before, len(leads), URGENCY_UNKNOWN).astype(np.int64)
     lead = found.lead[chosen]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from worker.leads import DAY, DELETED, Leads, Windows, from_microseconds
+from worker.leads import DAY, Leads, Windows, from_microseconds
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.dependence import estimate_serial_correlation
 
@@ -34,8 +34,7 @@ class TwoWindows:
     @classmethod
     def within(cls, leads: Leads, w: Windows) -> "TwoWindows":
         """Find the leads of two given windows, each as it stood at its own end."""
-        there_now = leads.state_at(w.end) != DELETED
-        there_then = leads.state_at(w.middle) != DELETED
+        there_now, there_then = ~leads.deleted_at(w.end), ~leads.deleted_at(w.middle)
         return cls(
             w,
             leads.arrived(w.middle, w.end) & there_now,
