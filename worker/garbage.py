@@ -2,7 +2,7 @@
 
 import gc
 
-OBJECTS = 50_000  # made and not yet gone, between two collections; importing what a run needs makes several times that
+OBJECTS = 200_000  # made and not yet gone, between two collections; what a run imports makes half as many
 
 
 def collect_seldom() -> None:

@@ -18,6 +18,7 @@ from worker.statistics import BoolArray, FloatArray, IntArray
 
 POSTGRES_EPOCH = FIRST_LEAD  # microseconds: PostgreSQL counts from 2000, by coincidence the year of the first lead
 NULL_TEXT = b"\xff"  # is in no UTF-8
+NEXT_TEXT = b"\xfe"  # nor is this, which stands between the texts of one row
 UNREAD = sql.SQL("NULL::bytea")  # in the place of a column that nobody asks for: all null
 SPLIT_BYTES = 1 << 20  # of texts taken apart at a time
 
@@ -44,6 +45,12 @@ def pack_flags(*columns: sql.Composable) -> sql.Composed:
 def pack_texts(column: sql.Composable) -> sql.Composed:
     """Pack a text, as the client's encoding has it, which is UTF-8 in every transaction (worker/database/pool.py)."""
     return sql.SQL(r"string_agg(coalesce(textsend({}), '\xff'), '\x00')").format(column)
+
+
+def pack_rows(*columns: sql.Composable) -> sql.Composed:
+    """Pack several texts of each row as one, for columns of few different values, of which all are seen at once."""
+    texts = [sql.SQL(r"coalesce(textsend({}), '\xff')").format(column) for column in columns]
+    return sql.SQL(r"string_agg({}, '\x00')").format(sql.SQL(r" || '\xfe' || ").join(texts))
 
 
 def pack_histories(column: sql.Composable, type_name: str | None) -> sql.Composable:
@@ -104,6 +111,17 @@ def unpack_labels(packed: bytes | None, n_rows: int = 0) -> Labels:
         return Labels(np.zeros(n_nulls, dtype=np.int32), [None])
     labels = Labels.of(_pieces(packed))
     return Labels(labels.codes, [None if value == NULL_TEXT else value.decode() for value in labels.values])
+
+
+def unpack_rows(packed: bytes | None, n_columns: int) -> list[Labels]:
+    """Give the columns of texts that pack_rows packed; null is None."""
+    rows = Labels.of(_pieces(packed))
+    columns = zip(*(row.split(NEXT_TEXT) for row in rows.values), strict=True) if rows.values else [()] * n_columns
+    result = []
+    for column in columns:
+        labels = Labels.of(None if text == NULL_TEXT else text.decode() for text in column)
+        result.append(Labels(labels.codes[rows.codes], labels.values))
+    return result
 
 
 def unpack_ids(packed: bytes | None, type_name: str | None) -> Ids:

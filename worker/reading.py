@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, LiteralString
 
 import numpy as np
@@ -37,13 +36,13 @@ INSTANT_COLUMNS = {"last_contact": "timestamp", "last_updated": "last_updated", 
                    "no_sale_at": "no_sale_at"}  # fmt: skip
 DETAILS = ("urgency", "tone", "confidence", "source", "intent", "language")  # what a job may do without
 CANCEL_SECONDS = 1.0
-PIECE_PAGES = 65_536  # half a gigabyte of a table
+PIECE_PAGES = 16_384  # 128 megabytes of a table
 ORDINARY_TABLE = "r"  # the kind whose rows have a place
 HISTORY_COLUMNS = {name: f"{name}_history" for name in ("urgency", "tone", "confidence")}
 ALIASES = {"clients": "c", "lead_memory": "l", "lead_actions": "a"}  # by which every statement knows the tables
 
 Row = deque[Any]
-Fetch = Callable[[sql.Composed, Mapping[str, Any]], Callable[[], Row]]
+Fetch = Callable[[sql.Composed, Mapping[str, Any]], Future[Row]]
 Beside = Callable[[Connection[Any]], contextlib.AbstractContextManager[Connection[Any] | None]]
 
 
@@ -98,27 +97,34 @@ def read_leads(
     of_clients : only these clients, by their public id or what else their leads may carry; ids of nobody are passed
     over. wanted : of DETAILS only these, the others are unknown (None: all); when leads came is not told by them.
     known : the clients, where they were read before: by whoever reads the leads of a few of very many.
-    beside : opens a second transaction of the same instant, in which actions are read while leads are.
+    beside : opens a second transaction of the same instant, in which actions are read while leads are; then in both.
 
     Runs inside the caller's REPEATABLE READ READ ONLY transaction, a few statements whatever the number of clients.
     Test leads are left out here, deleted ones by whoever asks for their state: that depends on the instant.
     """
-    known = known or read_clients(conn, catalogue)
-    clients, aliases = known.clients, known.aliases
     if of_clients is not None:
-        ours = {aliases.get(i, i) for i in of_clients}
-        clients = _only(clients, ours)
-        aliases = {i: public for i, public in aliases.items() if public in ours}
-    scope = _Scope(catalogue, since, None if of_clients is None else sorted(aliases), wanted)
-    ordinal = {client_id: i for i, client_id in enumerate(clients.ids)}
-    ordinals = {alias: ordinal.get(public, -1) for alias, public in aliases.items()}
-    statements = _action_statements(conn, catalogue, scope)
-    begun: deque[Callable[[], Row]] = deque()  # the actions' first piece while leads are read, then the next one
+        known = known or read_clients(conn, catalogue)
+        ours = {known.aliases.get(i, i) for i in of_clients}
+        aliases = {i: public for i, public in known.aliases.items() if public in ours}
+        known = KnownClients(_only(known.clients, ours), aliases, known.unusable)
+    scope = _Scope(catalogue, since, None if known is None or of_clients is None else sorted(known.aliases), wanted)
     pieces: list[ActionColumns] = []
-    with _fetching(conn, beside if statements else None) as fetch:
+    with _fetching(conn, beside if _tells_of_actions(catalogue) else None) as fetch:
+        statements = _action_statements(conn, catalogue, scope)
+        left, begun = deque(statements), deque[Future[Row]]()  # begun in the second transaction: one at a time
+
+        def begin() -> None:
+            if fetch is not None and left:
+                begun.append(fetch(left.popleft(), dict(scope.parameters)))
+
+        begin()
+        known = known or read_clients(conn, catalogue)
+        clients = known.clients
+        ordinal = {client_id: i for i, client_id in enumerate(clients.ids)}
+        ordinals = {alias: ordinal.get(public, -1) for alias, public in known.aliases.items()}
         while True:
-            if statements and not begun:
-                begun.append(fetch(statements[0], dict(scope.parameters)))
+            if not begun:
+                begin()
             try:
                 rows, hashes = _read_lead_columns(conn, catalogue, scope, ordinals)
                 kept = _without_repeats(rows, hashes)
@@ -129,12 +135,15 @@ def read_leads(
             except _CollisionError:
                 scope.parameters["seed"] += 1
                 begun.clear()
+                left = deque(statements)
             else:
                 break
-        while begun:
-            row = begun.popleft()()
-            if len(pieces) + 1 < len(statements):
-                begun.append(fetch(statements[len(pieces) + 1], dict(scope.parameters)))
+        while begun or left:
+            if begun and (begun[0].done() or not left):
+                row = begun.popleft().result()
+                begin()
+            else:  # the first transaction has read the leads, and helps from the other end
+                row = _fetch_row(conn, left.pop(), scope.parameters)
             pieces.append(_unpack_actions(row, places))
     actions = ActionColumns.joined(pieces) if pieces else None
     real = ~rows.is_test
@@ -312,21 +321,17 @@ def _type_of_lead_id(catalogue: Catalogue) -> str | None:
 
 
 @contextlib.contextmanager
-def _fetching(conn: Connection[Any], beside: Beside | None) -> Iterator[Fetch]:
-    """
-    Give a function that begins to fetch the row of an aggregate, and gives what waits for it.
-
-    It is fetched beside what the first connection does, if there is a second; or else when it is waited for.
-    """
+def _fetching(conn: Connection[Any], beside: Beside | None) -> Iterator[Fetch | None]:
+    """Give a function that begins to fetch the row of an aggregate in a second transaction; None where none is had."""
     with contextlib.nullcontext() if beside is None else beside(conn) as other:
         if other is None:
-            yield lambda statement, parameters: partial(_fetch_row, conn, statement, parameters)
+            yield None
             return
         begun: list[Future[Row]] = []
 
-        def fetch(statement: sql.Composed, parameters: Mapping[str, Any]) -> Callable[[], Row]:
+        def fetch(statement: sql.Composed, parameters: Mapping[str, Any]) -> Future[Row]:
             begun.append(thread.submit(_fetch_row, other, statement, parameters))
-            return begun[-1].result
+            return begun[-1]
 
         with OneThread() as thread:
             try:
@@ -340,13 +345,24 @@ def _fetching(conn: Connection[Any], beside: Beside | None) -> Iterator[Fetch]:
                     wait(begun)  # what it is at must have let go of the connection
 
 
+def _kind_of_action(catalogue: Catalogue) -> str | None:
+    """Name the column that says what kind of action a row is; None where none does."""
+    return next((name for name in ("action_type", "action") if catalogue.has("lead_actions", name)), None)
+
+
+def _tells_of_actions(catalogue: Catalogue) -> bool:
+    """Whether this database records actions: of which lead, of what kind and when."""
+    has = catalogue.has
+    dated = has("lead_actions", "timestamp") or has("lead_actions", "created_at")
+    return _kind_of_action(catalogue) is not None and dated and has("lead_actions", "lead_id")
+
+
 def _action_statements(conn: Connection[Any], catalogue: Catalogue, scope: "_Scope") -> list[sql.Composed]:
     """Compose what reads the actions, piece by piece; none where there are none in this database."""
-    has = catalogue.has
-    kind = next((name for name in ("action_type", "action") if has("lead_actions", name)), None)
-    when = [name for name in ("timestamp", "created_at") if has("lead_actions", name)]
-    if kind is None or not when or not has("lead_actions", "lead_id"):
+    has, kind = catalogue.has, _kind_of_action(catalogue)
+    if kind is None or not _tells_of_actions(catalogue):
         return []
+    when = [name for name in ("timestamp", "created_at") if has("lead_actions", name)]
     same_type = catalogue.type_of("lead_actions", "lead_id") == catalogue.type_of("lead_memory", "id")
     lead_id = sql.SQL("a.lead_id" if same_type else "a.lead_id::text")
     memory_id = sql.SQL("l.id" if same_type else "l.id::text")
@@ -359,10 +375,10 @@ def _action_statements(conn: Connection[Any], catalogue: Catalogue, scope: "_Sco
             "read_lead_actions",
             hash=packing.pack_hashes(sql.Identifier("a", "lead_id"), _type_of_lead_id(catalogue)),
             when=packing.pack_instants(sql.SQL("coalesce({})").format(sql.SQL(", ").join(instants))),
-            kind=packing.pack_texts(_column(has, "lead_actions", kind)),
-            tag=packing.pack_texts(_column(has, "lead_actions", "tag")),
             converted=packing.pack_flags(converted, sql.SQL("NOT {}").format(converted)),
-            reason=packing.pack_texts(_column(has, "lead_actions", "reversion_reason")),
+            texts=packing.pack_rows(
+                *(_column(has, "lead_actions", name) for name in (kind, "tag", "reversion_reason"))
+            ),
             window=sql.SQL("{} AND {}").format(window if scope.narrow else everything, piece),
         )
         for piece in _pieces(conn, catalogue, scope, "lead_actions")
@@ -372,10 +388,10 @@ def _action_statements(conn: Connection[Any], catalogue: Catalogue, scope: "_Sco
 def _unpack_actions(row: Row, places: _Places) -> ActionColumns:
     take = row.popleft  # as above
     lead, time = places.find(packing.unpack_hashes(take())), packing.unpack_instants(take())
-    kind, tag = packing.unpack_labels(take()), packing.unpack_labels(take())
     won, lost = packing.unpack_flags(take(), 2)
     converted = np.where(won, 1, np.where(lost, 0, -1)).astype(np.int8)
-    return ActionColumns(lead, time, kind, tag, converted, packing.unpack_labels(take()))
+    kind, tag, reason = packing.unpack_rows(take(), 3)
+    return ActionColumns(lead, time, kind, tag, converted, reason)
 
 
 class _Scope:

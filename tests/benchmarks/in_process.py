@@ -1,5 +1,6 @@
 """The worker in process, as child.py runs it: connect, run jobs, commit; imports come before."""
 
+import contextlib
 import inspect
 import os
 import time
@@ -18,6 +19,10 @@ _told = []
 
 def prepare(jobs, **_):
     """Import the jobs, and keep the log events to ourselves, with their time."""
+    with contextlib.suppress(ImportError):  # an earlier checkout, which did not
+        from worker.garbage import collect_seldom
+
+        collect_seldom()  # as the command and the daemon's errands do
     for name in jobs:
         load_job(name)
 

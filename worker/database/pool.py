@@ -66,6 +66,7 @@ SET_LIMITS = """
     SELECT set_config('search_path', 'public, pg_temp', true),
            set_config('TimeZone', 'UTC', true),
            set_config('client_encoding', 'UTF8', true),
+           set_config('jit', 'off', true),
            set_config('statement_timeout', %(statement)s, true),
            set_config('lock_timeout', %(lock)s, true),
            set_config('idle_in_transaction_session_timeout', %(idle)s, true)

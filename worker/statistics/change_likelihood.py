@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import betainc, betaln
 
 from worker.statistics import FloatArray, IntArray
 from worker.statistics.distinct import distinct_rows
@@ -51,6 +50,8 @@ def share_change_log_likelihood(
 
 def _of_counts(counts: FloatArray, grid: FloatArray, level_prior: tuple[float, float]) -> FloatArray:
     """Do so for counts of those with and without, previous and current, shape (clients, 4)."""
+    from scipy.special import betainc, betaln  # noqa: PLC0415 - means need none of it, and its import takes a while
+
     a, b = level_prior
     total = counts.sum(axis=1) + a + b
     # twice the nodes for four times the leads: the likelihood narrows with their root

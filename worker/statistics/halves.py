@@ -1,11 +1,11 @@
 """What one half of the leads foretells of the other: probabilities of what the other half will be seen to do."""
 
 import numpy as np
-from scipy.special import gammaln, ndtr
 
 from worker.statistics import FloatArray, IntArray
 from worker.statistics.change import ChangePosterior
 from worker.statistics.dependence import whole_design_effect
+from worker.statistics.normal import normal_cdf
 
 EXACT_UP_TO = 64  # leads a window of the other half; beyond it the steps of a share are finer than anybody asks for
 EDGES = 1e-9  # a change that equals the dead band is stable
@@ -27,8 +27,8 @@ def probability_class_seen(
     standard_error : shape (clients,), of the observed change about that.
     """
     scale = np.maximum(standard_error, 1e-12)[:, None]
-    down = ndtr((-posterior.dead_band - expected) / scale)
-    not_up = ndtr((posterior.dead_band - expected) / scale)
+    down = normal_cdf((-posterior.dead_band - expected) / scale)
+    not_up = normal_cdf((posterior.dead_band - expected) / scale)
     return _over_posterior(posterior, said, np.stack([down, not_up - down, 1 - not_up]))
 
 
@@ -138,6 +138,8 @@ def _classes(
 
 def _binomial(k: IntArray, n: IntArray, p: FloatArray) -> FloatArray:
     """Binomial probabilities of k out of n, shape (clients, changes, k); 0 where k > n."""
+    from scipy.special import gammaln  # noqa: PLC0415 - only where shares are asked of; its import takes a while
+
     rest = n[:, None] - k
     ways = gammaln(n + 1)[:, None] - gammaln(k + 1) - gammaln(np.maximum(rest, 0) + 1)
     ways = np.where(rest >= 0, ways, -np.inf)

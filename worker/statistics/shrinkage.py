@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaln, gammaln, ndtri
 
 from worker.statistics import FloatArray, IntArray
+from worker.statistics.normal import normal_quantile
 
 LEAST_SQUARED_ERROR = 1e-12  # equal scores have no spread; their mean is still not known without error
 
@@ -50,7 +50,7 @@ def shrink_means(
     precision = np.where(known, 1 / np.where(known, np.maximum(squared_errors, LEAST_SQUARED_ERROR), 1.0), 0.0)
     variance = 1 / (precision + 1 / prior.variance)
     centre = variance * (np.where(known, means, 0.0) * precision + prior.mean / prior.variance)
-    half = float(ndtri((1 + level) / 2)) * np.sqrt(variance)
+    half = normal_quantile((1 + level) / 2) * np.sqrt(variance)
     return centre, centre - half, centre + half
 
 
@@ -61,6 +61,8 @@ def estimate_beta_prior(k: IntArray, n: IntArray, default: tuple[float, float]) 
     The grid is over mean and concentration; the default counts as one more observation of its own size, so that
     few clients lean on it. Source: the beta-binomial likelihood (Skellam 1948).
     """
+    from scipy.special import betaln  # noqa: PLC0415 - means need none of it, and its import takes a while
+
     used = n > 0
     if not used.any():
         return default
@@ -79,6 +81,8 @@ def estimate_beta_prior(k: IntArray, n: IntArray, default: tuple[float, float]) 
 
 def _log_rising(x: FloatArray, counts: IntArray) -> FloatArray:
     """Sum over counts of log(gamma(x + count) / gamma(x))."""
+    from scipy.special import gammaln  # noqa: PLC0415 - as above
+
     values, times = np.unique(counts, return_counts=True)
     total = np.zeros_like(x)
     for value, repeated in zip(values, times, strict=True):
