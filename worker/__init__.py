@@ -54,7 +54,8 @@ A lead from row to sentence
 4. The job's fit looks at all pooled clients together and makes a small JSON model: how much clients differ, how much
    they change. registry.py lets a new conversion model speak only if it does not lose to the last.
 5. The job's analyse, shard by shard, meets the client's own leads with that model by functions of statistics/, and
-   gives a Finding (jobs/finding.py): content, a Claim with its probability, a Check that can be decided.
+   gives a Finding (jobs/finding.py): content, a Claim with its probability, a Check that can be decided. What it added
+   up of each client (jobs/measures.py) adds up to the row of all clients as well.
 6. The job's reconcile fits findings to what is on record: a pattern goes on, an event is told once.
 7. growth_brain.py makes a Snapshot of it (its shape: schema/snapshots/), with a sentence by insights/sentences.py in
    the client's language, no surer than the claim, and writes the shard's snapshots and its "done" in one transaction.

@@ -178,7 +178,7 @@ def _look_back(leads: Leads, as_of: datetime, now: datetime) -> CutOff:
     model = job.fit(leads, as_of)
     found = job.predict(leads, model, as_of, generator_at(as_of))
     outcomes = read_outcomes(leads, as_of, now)
-    cohort = found.cohort
+    cohort, claimed = found.cohort, job.Claimed.of(found.means, found.squares)
     converted, told = outcomes.converted[found.is_open], ~outcomes.void[found.is_open]
     count = cohort.per_client(converted)
     # a count is decided where every lead of it is
@@ -193,9 +193,9 @@ def _look_back(leads: Leads, as_of: datetime, now: datetime) -> CutOff:
         by_age=by_age[told],
         converted=converted[told],
         void=int((~told).sum()),
-        said=found.claim[decided],
-        right=((found.low <= count) & (count <= found.high))[decided],
-        covered=((found.interval_low <= count) & (count <= found.interval_high))[decided],
+        said=claimed.probability[decided],
+        right=((claimed.low <= count) & (count <= claimed.high))[decided],
+        covered=((claimed.interval_low <= count) & (count <= claimed.interval_high))[decided],
     )
 
 

@@ -101,14 +101,19 @@ class OneThread(Executor):
 
 
 def results_ahead(
-    executor: Executor, calls: Iterable[Callable[[], T]], most: int = 2, then: Callable[[], object] = lambda: None
+    executor: Executor,
+    calls: Iterable[Callable[[], T]],
+    most: int = 2,
+    then: Callable[[], object] = lambda: None,
+    begun: Iterable[Future[T]] = (),
 ) -> Generator[T, None, None]:
     """
     Give each call's result in turn; the next ones, `most` at a time, are called while the last one is put to use.
 
     then : called when the last of the calls was submitted. Calls that nobody waits for any more are called off.
+    begun : calls that were submitted before, whose results come first.
     """
-    rest, ahead = iter(calls), deque[Future[T]]()
+    rest, ahead = iter(calls), deque(begun)
     ended = False
     try:
         while True:

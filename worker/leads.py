@@ -60,6 +60,9 @@ class Clients:
         return len(self.ids)
 
 
+EVERYONE = Clients((None,), (None,), (None,), np.ones(1, dtype=bool))  # all pooled ones as one
+
+
 @dataclass(frozen=True, slots=True)
 class Observations:
     """One attribute as it was seen over time: parallel arrays, sorted by lead and then by time."""
@@ -268,10 +271,9 @@ class Leads:
     def pool(self) -> "Leads":
         """All pooled clients' leads as those of one client, whose id is None: what the global snapshot speaks of."""
         part = self.of_clients(self.clients.pooled)
-        everyone = Clients((None,), (None,), (None,), np.ones(1, dtype=bool))
         return replace(
             part,
-            clients=everyone,
+            clients=EVERYONE,
             client=np.zeros(len(part), dtype=np.int64),
         )
 

@@ -3,7 +3,7 @@
 import contextlib
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,8 +20,9 @@ from worker.errors import RunHeldError, WorkerError
 from worker.executors import Hands, LocalExecutor, OneThread, results_ahead
 from worker.growth_brain import NAMED, Snapshot, model_version, read_past
 from worker.heartbeat import heartbeat
-from worker.jobs import Job, LearnsFromPast, LearnsFromPeriods, ReviewsClaims, load_job
+from worker.jobs import Job, ReviewsClaims, load_job
 from worker.jobs.finding import Json
+from worker.jobs.measures import Measures
 from worker.leads import Clients, Leads
 from worker.ledger import Lease, finish_run, read_last_period, read_run, release_run, try_claim
 from worker.logs import describe_error, get_logger
@@ -39,7 +40,7 @@ from worker.request import Request, is_left, left_after, log_summary
 from worker.sample import hashes
 from worker.settings import Settings
 from worker.shard_tasks import Command, ShardTask, run_shard, with_place
-from worker.shards import Analysed, Assignment, Outcome, Workplace, add_counts
+from worker.shards import Analysed, Assignment, Outcome, Workplace, add_counts, sums_up
 from worker.statistics import BoolArray
 from worker.summary import JobSummary
 from worker.watermark import Changes, Watermark, first_mark, read_changes, retrying, write_watermark
@@ -48,7 +49,8 @@ CLIENTS_PER_SHARD = 500  # looked at while those before are written; fewer would
 CLIENTS_PER_TASK = 500  # of shards that read their own leads: what bounds the memory
 LOOKED_AT_AHEAD = 2  # shards that wait to be written: the writing is seldom held up, and few are kept
 POLL_SECONDS = 0.5
-NOT_FROM_LEADS_ALONE = ("LEARNS_FROM_PAST", "REVIEWS_CLAIMS", "INCREMENTAL")  # traits of jobs not to be fitted ahead
+NOT_BEGUN_AHEAD = ("REVIEWS_CLAIMS", "INCREMENTAL")  # traits of jobs that rest on what the one before may yet write
+NOT_LOOKED_AT_AHEAD = ("evaluate", "LEARNS_FROM_REVIEW")  # of those whose model is more than what was fitted
 REVIEW = "accuracy_review"  # the job whose model says how stated probabilities are to be mended
 
 
@@ -99,6 +101,28 @@ def run_jobs(
     return summaries
 
 
+def named(job: Job, fitted: Mapping[str, Json], limit: int | None) -> tuple[Mapping[str, Json], str]:
+    """Give a model with what it was learned from, if that was a sample, and its version."""
+    model = fitted if limit is None else {**fitted, "learned_up_to": limit}
+    return model, model_version(job.NAME, model)
+
+
+def _has_any(job: Job, traits: Iterable[str]) -> bool:
+    return any(getattr(job, trait, False) for trait in traits)
+
+
+_Look = tuple[Leads, Analysed | None]  # a shard, and what is to be written about it
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What is done of a job while the one before is written."""
+
+    fit: Future[Mapping[str, Json]]
+    past: list[dict[str, Any]] | None  # as _Run.past gives it; None: not read yet
+    looks: list[Future[_Look]] = field(default_factory=list)  # at its first shards
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
     """What the jobs of one command share."""
@@ -111,24 +135,93 @@ class _Run:
     readings: Readings
     hands: Hands
     beside: OneThread = field(default_factory=OneThread)
-    fits: dict[str, Future[Mapping[str, Json]]] = field(default_factory=dict)  # by job, what is being learned ahead
+    begun: dict[str, "_Begun"] = field(default_factory=dict)  # by job, what is done ahead
 
     def close(self) -> None:
         """Call off what was begun ahead and nobody asked for."""
         self.beside.shutdown(cancel_futures=True)
 
-    def fit_ahead(self, after: str) -> None:
-        """Begin to learn for the job after the one named, if its leads are read and it looks at nothing else."""
+    def begin_ahead(self, after: str) -> None:
+        """
+        Begin with the job after the one named, if its leads are read and it looks at nothing else.
+
+        It is learned for, and its first shards are looked at, while the job before is written.
+        """
         name = next(iter(self.request.jobs[self.request.jobs.index(after) + 1 :]), None)
-        if name is None or name in self.fits or self.readings.by_shard:
+        if name is None or name in self.begun or self.readings.by_shard:
             return
         job = load_job(name)
-        if any(getattr(job, trait, False) for trait in NOT_FROM_LEADS_ALONE):
+        if _has_any(job, NOT_BEGUN_AHEAD):
             return
         with contextlib.suppress(Exception):  # the job itself will meet it, and tell
             if self.readings.covers(job) and not self._is_begun(name):
-                pooled, _ = self.readings.to_learn_from(job)
-                self.fits[name] = self.beside.submit(self.fit, job, pooled)
+                self._begin(job)
+
+    def _begin(self, job: Job) -> None:
+        pooled, limit = self.readings.to_learn_from(job)
+        alone = not _has_any(job, NOT_LOOKED_AT_AHEAD)
+        past = self.past(job) if alone else []
+        fit = self.beside.submit(self.fit, job, pooled, self.learns_from(job, past))
+        self.begun[job.NAME] = begun = _Begun(fit, past if alone else None)
+        if not alone:
+            return
+        leads = self.readings.leads(self.readings.look_back(job))
+
+        def look(keep: BoolArray) -> _Look:
+            given = self.assignment(job, *named(job, fit.result(), limit), lease=None)
+            return self.look(Workplace(self.database, self.catalogue, given, past), leads, keep)
+
+        first = self.shards(leads.clients, CLIENTS_PER_SHARD)[:LOOKED_AT_AHEAD]
+        begun.looks.extend(self.beside.submit(look, keep) for keep in first)
+
+    def past(self, job: Job) -> list[dict[str, Any]]:
+        """Read the earlier rows that a job's findings are fitted to."""
+        types = getattr(job, "PAST_EVENT_TYPES", ())
+        if not types:
+            return []
+        return self.database.retrying(lambda conn: read_past(conn, types, self.request.as_of), read_only=True)
+
+    def learns_from(self, job: Job, past: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Give what a job's fit takes besides leads and the instant, by name."""
+        name, as_of = job.NAME, self.request.as_of
+        if getattr(job, "LEARNS_FROM_PERIODS", False):
+            return {"past_periods": self.readings.past_periods()}
+        if getattr(job, "LEARNS_FROM_PAST", False):
+            last = self.database.retrying(lambda conn: read_last_period(conn, name, as_of), read_only=True)
+            return {"past": past, "last_period": last}
+        return {}
+
+    def look(self, place: Workplace, leads: Leads, keep: BoolArray) -> _Look:
+        """Cut some clients out of a reading, and find what is to be written about them."""
+        part = leads.of_clients(keep)
+        return part, place.look_at(part)
+
+    def assignment(self, job: Job, model: Mapping[str, Json], version: str, lease: Lease | None) -> Assignment:
+        """Say what all shards of a job have in common."""
+        return Assignment(
+            job.NAME,
+            self.request.as_of,
+            model,
+            version,
+            self.settings.language,
+            self.settings.store_lead_names,
+            lease,
+            self.settings.lease_seconds,
+            self.request.dry_run,
+        )
+
+    def shards(self, clients: Clients, most: int) -> list[BoolArray]:
+        """Cut the clients into fixed shares by a hash of their id, of about `most` clients if nothing else is asked."""
+        wanted = np.array([not self.request.clients or i in self.request.clients for i in clients.ids], dtype=bool)
+        n = self.request.shards or max(1, -(-len(clients) // most))
+        share = hashes(clients) % n
+        order = np.argsort(share[wanted], kind="stable")
+        members = np.flatnonzero(wanted)[order]
+        masks = []
+        for group in np.split(members, np.flatnonzero(np.diff(share[members])) + 1):
+            masks.append(np.zeros(len(clients), dtype=bool))
+            masks[-1][group] = True
+        return [mask for mask in masks if mask.any()]
 
     def _is_begun(self, name: str) -> bool:
         """Whether a run is on record, so that this one may have nothing to do."""
@@ -137,12 +230,9 @@ class _Run:
             self.database.retrying(lambda conn: read_run(conn, name, period), read_only=True) is not None
         )
 
-    def fit(self, job: Job, leads: Leads) -> Mapping[str, Json]:
-        """Let a job learn from leads, and nothing else."""
-        if getattr(job, "LEARNS_FROM_PERIODS", False):
-            periods = self.readings.past_periods()
-            return cast("LearnsFromPeriods", job).fit(leads, self.request.as_of, past_periods=periods)
-        return job.fit(leads, self.request.as_of)
+    def fit(self, job: Job, leads: Leads, more: Mapping[str, Any]) -> Mapping[str, Json]:
+        """Let a job learn from leads and what learns_from gives, and nothing else."""
+        return job.fit(leads, self.request.as_of, **more)
 
     def job(self, name: str) -> JobSummary:
         """Run one job, and tell how it went."""
@@ -293,9 +383,8 @@ class _Work:
         if changes is not None:
             self._catch_up(changes)
             return
-        types = getattr(self.job, "PAST_EVENT_TYPES", ())
-        if types:
-            self.past = self.database.retrying(lambda conn: read_past(conn, types, self.request.as_of), read_only=True)
+        begun = self.run.begun.pop(self.job.NAME, None)
+        self.past = self.run.past(self.job) if begun is None or begun.past is None else begun.past
         reviews = getattr(self.job, "REVIEWS_CLAIMS", False)
         if self.run.readings.by_shard and not reviews and not getattr(self.job, "ONE_READING", False):
             self._hand_out()
@@ -303,8 +392,8 @@ class _Work:
         leads = self.run.readings.leads(self.run.readings.look_back(self.job))
         if reviews:
             self.resolved = self._resolve(leads)
-        self._learn()
-        self._cut(leads, with_global=not self.request.clients)
+        self._learn(begun)
+        self._cut(leads, [] if begun is None else begun.looks, with_global=not self.request.clients)
         horizon = self.run.readings.horizon
         if self.leaves_mark and horizon is not None:
             self.mark = first_mark(leads, horizon, self.request.as_of, self.version)
@@ -322,62 +411,78 @@ class _Work:
         """Analyse and write the clients whose rows changed, by the model that the last full pass learned."""
         self.model, self.version, self.past = changes.model, changes.mark.model_version, changes.past
         if changes.leads is not None:
-            self._cut(changes.leads, with_global=False)
+            self._cut(changes.leads, [], with_global=False)
         self.summary.passed_over = {**changes.passed_over, **self.summary.passed_over}
         self.mark = changes.mark
 
-    def _cut(self, leads: Leads, *, with_global: bool) -> None:
-        """Cut the shards out of one reading, analyse and write them here, and everybody together last."""
+    def _cut(self, leads: Leads, begun: Sequence[Future[Any]], *, with_global: bool) -> None:
+        """
+        Cut the shards out of one reading, analyse and write them here, and everybody together last.
+
+        begun : looks at the first of them.
+        """
         place = Workplace(self.database, self.run.catalogue, self._assignment(), self.past, self.resolved)
-        shards, number = self._shards(leads.clients, CLIENTS_PER_SHARD), 0
-
-        def look(keep: BoolArray) -> tuple[Leads, Analysed | None]:
-            part = leads.of_clients(keep)
-            return part, place.look_at(part)
-
-        calls: list[Callable[[], Any]] = [partial(look, keep) for keep in shards]
-        if with_global and leads.clients.pooled.any():
+        shards, number = self.run.shards(leads.clients, CLIENTS_PER_SHARD), 0
+        calls: list[Callable[[], Any]] = [partial(self.run.look, place, leads, keep) for keep in shards[len(begun) :]]
+        with_global = with_global and bool(leads.clients.pooled.any())
+        if with_global and not sums_up(self.job):
             calls.append(lambda: place.analyse(leads.pool()))
         # events ask the database while they are looked at, and a signal can only stop what the main thread asks
         executor, most = (LocalExecutor(), 0) if self.job.EVENT_TYPE in NAMED else (self.run.beside, LOOKED_AT_AHEAD)
-        then = partial(self.run.fit_ahead, self.job.NAME)
-        with contextlib.closing(results_ahead(executor, calls, most, then)) as results:
+        then = partial(self.run.begin_ahead, self.job.NAME)
+        measures: list[Measures] = []
+        with contextlib.closing(results_ahead(executor, calls, most, then, begun)) as results:
             for done, result in enumerate(results):
-                with self._counted() as outcome:
-                    if done == len(shards):
-                        place.write(result, [], number, outcome, with_global=True)
-                    else:
+                if done == len(shards):
+                    self._write_of_everyone(place, result, number)
+                else:
+                    with self._counted() as outcome:
                         part, found = result
                         place.work_off(part, number, outcome, found)
                         number += 2 * len(part.clients)
-                self._progress(done + 1, len(calls))
+                    measures += outcome.measures
+                self._progress(done + 1, len(begun) + len(calls))
+        if with_global and measures:
+            self._write_of_everyone(place, place.of_everyone(measures), number)
+
+    def _write_of_everyone(self, place: Workplace, found: Analysed, number: int) -> None:
+        with self._counted() as outcome:
+            place.write(found, [], number, outcome, with_global=True)
 
     def _hand_out(self) -> None:
-        """Hand out the shards, which read their own leads; meanwhile look at everybody together, to write that last."""
+        """
+        Hand out the shards, which read their own leads; what is said of everybody together is written last.
+
+        Where it does not follow from the shards' sums, everybody is looked at meanwhile.
+        """
         self._learn()
         clients, given = self.run.readings.clients(), self._assignment()
         command = Command.here(self.database, secrets.token_hex(8))
         tasks, number = [], 0
-        for keep in self._shards(clients, CLIENTS_PER_TASK):
+        for keep in self.run.shards(clients, CLIENTS_PER_TASK):
             ids = tuple(str(clients.ids[i]) for i in np.flatnonzero(keep))
             tasks.append(ShardTask(command, given, ids, number))
             number += 2 * len(ids)
         place = Workplace(self.database, self.run.catalogue, given, self.past)
         with_global = not self.request.clients and bool(clients.pooled.any())
+        measures: list[Measures] = []
         with (
             self._here(command),
             contextlib.closing(self.run.hands.hand_out(run_shard, tasks)) as results,
         ):
-            everybody = LocalExecutor().submit(self._analyse_everybody, place) if with_global else None
+            everybody: Future[Analysed] | None = None
+            if with_global and not sums_up(self.job):
+                everybody = LocalExecutor().submit(self._analyse_everybody, place)
             for done, result in enumerate(results):
                 if result is not None:
                     self._count(result.outcome)
+                    measures += result.outcome.measures
                     result.ensure_well()
                 self._progress(done + 1, len(tasks) + with_global)
         results.ensure_none_lost()
-        if everybody is not None:
-            with self._counted() as outcome:
-                place.write(everybody.result(), [], number, outcome, with_global=True)
+        if with_global and (everybody is not None or measures):
+            found = place.of_everyone(measures) if everybody is None else everybody.result()
+            self._write_of_everyone(place, found, number)
             self._progress(len(tasks) + 1, len(tasks) + 1)
 
     def _here(self, command: Command) -> contextlib.AbstractContextManager[None]:
@@ -393,18 +498,7 @@ class _Work:
         return found
 
     def _assignment(self) -> Assignment:
-        settings = self.run.settings
-        return Assignment(
-            self.job.NAME,
-            self.request.as_of,
-            self.model,
-            self.version,
-            settings.language,
-            settings.store_lead_names,
-            self.lease,
-            settings.lease_seconds,
-            self.request.dry_run,
-        )
+        return self.run.assignment(self.job, self.model, self.version, self.lease)
 
     @contextlib.contextmanager
     def _counted(self) -> Iterator[Outcome]:
@@ -429,28 +523,12 @@ class _Work:
     def _progress(self, done: int, of: int) -> None:
         self.run.outlets.progress(self.job.NAME, done, of)
 
-    def _shards(self, clients: Clients, most: int) -> list[BoolArray]:
-        """Cut the clients into fixed shares by a hash of their id, of about `most` clients if nothing else is asked."""
-        wanted = np.array([not self.request.clients or i in self.request.clients for i in clients.ids], dtype=bool)
-        n = self.request.shards or max(1, -(-len(clients) // most))
-        share = hashes(clients) % n
-        order = np.argsort(share[wanted], kind="stable")
-        members = np.flatnonzero(wanted)[order]
-        masks = []
-        for group in np.split(members, np.flatnonzero(np.diff(share[members])) + 1):
-            masks.append(np.zeros(len(clients), dtype=bool))
-            masks[-1][group] = True
-        return [mask for mask in masks if mask.any()]
-
-    def _learn(self) -> None:
+    def _learn(self, begun: _Begun | None = None) -> None:
         """Fit, let the fit contend with the model in force where its job scores models, and keep what came of it."""
         name, as_of = self.job.NAME, self.request.as_of
         pooled, limit = self.run.readings.to_learn_from(self.job)
-        ahead = self.run.fits.pop(name, None)
-        fitted = self._fit(pooled) if ahead is None else ahead.result()
-        if limit is not None:
-            fitted = {**fitted, "learned_up_to": limit}
-        self.model, self.version = fitted, model_version(name, fitted)
+        fitted, self.version = named(self.job, self._fit(pooled) if begun is None else begun.fit.result(), limit)
+        self.model = fitted
         choice: Choice | None = None
         if hasattr(self.job, "evaluate"):
             choice = choose_model(self.database, cast("ScoredJob", self.job), pooled, fitted, as_of)
@@ -474,11 +552,5 @@ class _Work:
         return cast("ReviewsClaims", self.job).resolve(leads, claims, models, self.request.as_of)
 
     def _fit(self, leads: Leads) -> Mapping[str, Json]:
-        if self.resolved is not None:
-            return cast("ReviewsClaims", self.job).fit(leads, self.request.as_of, past=self.resolved)
-        if not getattr(self.job, "LEARNS_FROM_PAST", False):
-            return self.run.fit(self.job, leads)
-        name, as_of = self.job.NAME, self.request.as_of
-        last = self.database.retrying(lambda conn: read_last_period(conn, name, as_of), read_only=True)
-        learner = cast("LearnsFromPast", self.job)
-        return learner.fit(leads, as_of, past=self.past, last_period=last)
+        more = {"past": self.resolved} if self.resolved is not None else self.run.learns_from(self.job, self.past)
+        return self.run.fit(self.job, leads, more)

@@ -1,5 +1,6 @@
 """A share of the clients: analysed and written in one transaction; halved where it fails, down to a single client."""
 
+import contextlib
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,9 +26,10 @@ from worker.growth_brain import (
     withdraw_events,
     write_snapshots,
 )
-from worker.jobs import Job, ReviewsClaims, load_job
+from worker.jobs import Job, Measuring, ReviewsClaims, load_job
 from worker.jobs.finding import Finding, Json
-from worker.leads import Leads
+from worker.jobs.measures import Measures
+from worker.leads import Clients, Leads
 from worker.ledger import Lease, note_shard, read_shard, renew_lease
 from worker.logs import describe_error
 from worker.reading import read_lead_names
@@ -61,6 +63,7 @@ class Outcome:
     failed: list[tuple[str, str]] = field(default_factory=list)  # client_id, and the error without what it quotes
     passed_over: dict[str, int] = field(default_factory=dict)
     shown: list[Snapshot] = field(default_factory=list)
+    measures: list[Measures] = field(default_factory=list)  # of its pooled clients, where the job has any
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class Analysed:
     told: Sequence[Finding] = ()  # the others, whether they are written already or not
     known: int = 0  # how many of those are
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    measures: Measures | None = None  # of the pooled clients, for the row of all
 
 
 def _may_be_the_rows(error: psycopg.Error) -> bool:
@@ -127,8 +131,11 @@ class Workplace:
         number = next(numbers)  # drawn before anything can fail: a repeated task counts its halves as the first one did
         try:
             client_ids = [i for i in part.clients.ids if i is not None]
-            self.write(found or self.analyse(part), client_ids, number, outcome, with_global=False)
+            found = found or self.analyse(part)
+            self.write(found, client_ids, number, outcome, with_global=False)
             add_counts(outcome.counts, {"clients": len(part.clients)})
+            if found.measures is not None:
+                outcome.measures.append(found.measures)
         except WorkerError:
             raise
         except (
@@ -146,37 +153,60 @@ class Workplace:
             # The other clients' snapshots must not be lost with this one's.
             if len(members) == 1:
                 outcome.failed.append((str(leads.clients.ids[members[0]]), describe_error(exc)))
+                if sums_up(self._job):  # its leads are still among all
+                    with contextlib.suppress(Exception):  # or they are what failed
+                        outcome.measures.append(self._measure(part).of_pooled())
                 return
             for half in (members[: len(members) // 2], members[len(members) // 2 :]):
                 self._work_off(leads, half, numbers, outcome)
 
     def analyse(self, leads: Leads) -> Analysed:
         """Find what is to be written about the clients of `leads`."""
-        given, job = self.assignment, self._job
-        rng = generator(given.job, given.as_of)
+        given, job, measured = self.assignment, self._job, None
         if self.resolved is not None:
             reviewing = cast("ReviewsClaims", job)
-            findings = reviewing.analyse(leads, given.model, given.as_of, rng, past=self.resolved)
+            findings = reviewing.analyse(leads, given.model, given.as_of, self._rng(), past=self.resolved)
+        elif sums_up(job):
+            measured = self._measure(leads)
+            findings = cast("Measuring", job).analyse(measured, given.model, given.as_of, self._rng())
         else:
-            findings = job.analyse(leads, given.model, given.as_of, rng)
-        reconcile = getattr(job, "reconcile", None)
-        if reconcile is None:
-            return self._made(findings, leads)
-        everything, findings = findings, reconcile(findings, self.past, given.as_of)
+            findings = job.analyse(leads, given.model, given.as_of, self._rng())
+        everything, findings = findings, self._reconciled(findings)
         if job.EVENT_TYPE not in NAMED:
-            return self._made(findings, leads)
+            made = self._made(findings, leads.clients)
+            return made if measured is None else replace(made, measures=measured.of_pooled(findings))
         kept = {(finding.event_type, finding.claim_key) for finding in findings}
         on_record = [f for f in everything if (f.event_type, f.claim_key) not in kept]
         new = self._without_known(findings, leads)
         passed_over = {"already_on_record": len(on_record), **_undated(findings)}
-        made = self._made(self._with_names(new), leads)
+        made = self._made(self._with_names(new), leads.clients)
         return replace(
             made, on_record=on_record, told=findings, known=len(findings) - len(new), passed_over=passed_over
         )
 
-    def _made(self, findings: Sequence[Finding], leads: Leads) -> Analysed:
+    def of_everyone(self, measures: Sequence[Measures]) -> Analysed:
+        """Find what is to be written about all pooled clients together, whose sums were taken share by share."""
         given = self.assignment
-        language = dict(zip(leads.clients.ids, leads.clients.language, strict=True))
+        measured = type(measures[0]).together(measures)
+        findings = cast("Measuring", self._job).analyse(measured, given.model, given.as_of, self._rng())
+        return self._made(self._reconciled(findings), measured.clients)
+
+    def _measure(self, leads: Leads) -> Measures:
+        given = self.assignment
+        return cast("Measuring", self._job).measure(leads, given.model, given.as_of, self._rng())
+
+    def _reconciled(self, findings: list[Finding]) -> list[Finding]:
+        """Fit findings to what is on record, where their job does so."""
+        reconcile = getattr(self._job, "reconcile", None)
+        return findings if reconcile is None else reconcile(findings, self.past, self.assignment.as_of)
+
+    def _rng(self) -> np.random.Generator:
+        """Begin the job's random numbers anew: every share, and everybody together, has the same ones."""
+        return generator(self.assignment.job, self.assignment.as_of)
+
+    def _made(self, findings: Sequence[Finding], clients: Clients) -> Analysed:
+        given = self.assignment
+        language = dict(zip(clients.ids, clients.language, strict=True))
         snapshots = [
             make_snapshot(finding, given.as_of, given.version, language.get(finding.client_id) or given.language)
             for finding in findings
@@ -270,6 +300,11 @@ class Workplace:
             snapshots=found.snapshots,
             id_type=self._id_type,
         )
+
+
+def sums_up(job: Job) -> bool:
+    """Whether a job's row of all clients is told of the sums that their shares leave behind."""
+    return hasattr(job, "measure")
 
 
 def generator(job: str, as_of: datetime) -> np.random.Generator:

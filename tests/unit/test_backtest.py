@@ -58,7 +58,7 @@ def test_nothing_after_the_cut_off_reaches_its_predictions():
         for leads in (whole, then)
     ]
     assert found[0].probability.tolist() == found[1].probability.tolist()
-    assert found[0].claim.tolist() == found[1].claim.tolist()
+    assert found[0].means.tolist() == found[1].means.tolist()
     one, two = (run_backtest(leads, [CUT], NOW).cut_offs[0] for leads in (whole, then))
     assert one.by_age.tolist() == two.by_age.tolist()
     assert one.by_rate.tolist() == two.by_rate.tolist()

@@ -90,6 +90,12 @@ def test_what_comes_then_is_called_once_all_are_submitted(thread):
     assert done == [3, "none"]
 
 
+def test_what_was_begun_before_comes_first(thread):
+    begun = [thread.submit(lambda n=n: f"begun {n}") for n in range(2)]
+    assert list(results_ahead(thread, Calls(2), 1, begun=begun)) == ["begun 0", "begun 1", 0, 1]
+    assert list(results_ahead(thread, [], 1, begun=[thread.submit(len, "ab")])) == [2]
+
+
 def test_a_call_that_fails_is_told_in_its_turn_and_those_after_it_are_called_off(thread):
     made, gate = [], threading.Event()
     calls = [lambda: made.append(0), lambda: 1 / 0, gate.wait, *[lambda: made.append(3)] * 3]

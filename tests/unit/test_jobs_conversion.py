@@ -9,6 +9,7 @@ import pytest
 from lead_rows import AS_OF, CLIENT_IDS, action, analysed, arranged, days_before, fitted, history, lead, run
 
 from worker.jobs import conversion_prediction
+from worker.jobs.conversion_counts import DRAWS, orders
 from worker.jobs.conversion_events import reconcile
 from worker.jobs.conversion_features import OF_OLDER, lead_features
 from worker.leads import from_microseconds, to_microseconds
@@ -331,3 +332,14 @@ def test_the_advice_counts_tags_of_back_then():
 
     assert (follow_ups(days_before(5)), follow_ups(AS_OF)) == (0, 1)
     assert to_microseconds(days_before(2)) > to_microseconds(days_before(5))
+
+
+def test_each_client_has_an_order_of_its_own_whoever_else_is_there():
+    seeds = np.array([0, 1, 2**32 - 1, 7, 1])
+    found = orders(seeds)
+    assert (np.sort(found, axis=1) == np.arange(DRAWS)).all()
+    assert (orders(seeds[2:]) == found[2:]).all()
+    assert (found[1] == found[4]).all()
+    assert len({tuple(row) for row in found.tolist()}) == 4
+    many = orders(np.arange(4000))
+    assert np.abs(many.mean(axis=0) - (DRAWS - 1) / 2).max() < 1.5  # five standard errors

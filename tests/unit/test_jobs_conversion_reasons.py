@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from lead_rows import AS_OF, CLIENT_IDS, action, analysed, arranged, days_before, fitted, lead
+from lead_rows import AS_OF, CLIENT_IDS, action, analysed, arranged, days_before, fitted, generator, lead
 
 from worker.jobs import conversion_prediction as job
 from worker.jobs.conversion_features import lead_features
@@ -120,11 +120,21 @@ def app_row(lead_id, days, value, client_id=None):
 
 
 def converted(told, client):
-    return sorted(told[2][client].facts["winners"].owners())
+    return sorted(told[2][client].facts["winners"].ids)
+
+
+def of_everyone(told, past):
+    """Say of all clients together what follows from their own findings, values included."""
+    leads, model, _, _ = told
+    measured = job.measure(leads, model, AS_OF, generator())
+    found = job.reconcile(job.analyse(measured, model, AS_OF, generator()), past, AS_OF)
+    together = job.Outlook.together([measured.of_pooled(found)])
+    (finding,) = job.reconcile(job.analyse(together, model, AS_OF, generator()), past, AS_OF)
+    return finding
 
 
 def test_values_are_the_clients_own_recorded_ones(told):
-    _, _, found, (everyone,) = told
+    _, _, found, _ = told
     one, two = converted(told, 0)[:2]
     past = [app_row(one, 50, "100"), app_row(one, 40, "300.5"), app_row(two, 30, "99.5"), app_row("gone", 9, "x")]
     first, second = job.reconcile(found, past, AS_OF)
@@ -133,13 +143,13 @@ def test_values_are_the_clients_own_recorded_ones(told):
         assert item["expected_value"] == 200.0 * item["probability"]
     assert second.content == found[1].content
     assert {item["estimated_value"] for item in second.content["high_value_leads"]} == {None}
-    (pool,) = job.reconcile([everyone], past, AS_OF)
+    pool = of_everyone(told, past)
     # only the first client's leads have a value: they come first although the second's are likelier
     assert [item["lead_id"] for item in pool.content["high_value_leads"]] == [
         item["lead_id"] for item in first.content["high_value_leads"]
     ]
     other = converted(told, 1)[0]
-    (pool,) = job.reconcile([everyone], [*past, app_row(other, 5, "150")], AS_OF)
+    pool = of_everyone(told, [*past, app_row(other, 5, "150")])
     worth = [item["expected_value"] for item in pool.content["high_value_leads"]]
     assert worth == sorted(worth, reverse=True)
     assert {item["estimated_value"] for item in pool.content["high_value_leads"]} == {150.0, 200.0}

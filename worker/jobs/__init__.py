@@ -11,6 +11,8 @@ fit(leads, as_of)          what is learned from all pooled clients together: a s
 analyse(leads, model, as_of, rng)   the findings, for the clients in `leads`; each client's depend on its own leads,
                            the model and rng alone. Called again with all pooled leads as one client for the
                            global snapshot.
+measure(leads, model, as_of, rng)   optional: what analyse needs to know of each client's own leads, which it takes as
+                           well; the global snapshot is told of the sum (worker/jobs/measures.py)
 reconcile(findings, past, as_of)    optional: fits the findings to the rows of PAST_EVENT_TYPES already written
 LEARNS_FROM_SAMPLE         optional: fit is given a sample of so many clients where there are more (worker/sample.py);
                            the model then holds its limit as "learned_up_to"
@@ -18,9 +20,11 @@ ONE_READING                optional: where true, shards are cut out of one readi
 INCREMENTAL                optional: where true, a run reads only the clients whose rows changed since the last one:
                            what is said of a client must not depend on others but through the model, nor on as_of but
                            through the dates of its rows
-LEARNS_FROM_PERIODS        optional: where true, fit takes how many periods before the present one to learn from, and
-                           LOOK_BACK_DAYS is for the most there may be (worker/sample.py)
-LEARNS_FROM_PAST           optional: where true, fit takes those rows and the last period that was run as well
+LEARNS_FROM_PERIODS        optional: where true, fit takes past_periods, how many periods before this one it learns
+                           from (None: as the leads suggest), and LOOK_BACK_DAYS is for the most there may be
+                           (worker/sample.py)
+LEARNS_FROM_PAST           optional: where true, fit takes past, those rows, and last_period, the last one before this
+                           that was run (None: the first run)
 REVIEWS_CLAIMS             optional: where true, the job decides the claims on record (see ReviewsClaims)
 LEARNS_FROM_REVIEW         optional: where true, the model holds what accuracy_review last learned, as "recalibration"
 evaluate(leads, model, as_of)       optional: held-out scores, by which a fit contends with the model in force
@@ -34,6 +38,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from worker.jobs.finding import Finding, Json
+from worker.jobs.measures import Measures
 from worker.leads import Leads
 from worker.timetable import JOB_NAMES
 
@@ -57,21 +62,17 @@ class Job(Protocol):
         ...
 
 
-class LearnsFromPeriods(Protocol):
-    """The shape of a job whose fit looks at past periods, as many as there is something to learn from."""
+class Measuring(Protocol):
+    """The shape of a job whose analysis rests on sums over leads, which make the global snapshot as well."""
 
-    def fit(self, leads: Leads, as_of: datetime, past_periods: int | None = None) -> Mapping[str, Json]:
-        """Learn from all pooled clients over so many periods before this one; None: as the leads themselves suggest."""
+    def measure(self, leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> Measures:
+        """Add up what is to be known of every client in leads."""
         ...
 
-
-class LearnsFromPast(Protocol):
-    """The shape of a job whose fit depends on what earlier runs said."""
-
-    def fit(
-        self, leads: Leads, as_of: datetime, past: Sequence[Mapping[str, Json]] = (), last_period: str | None = None
-    ) -> Mapping[str, Json]:
-        """Learn from all pooled clients, earlier rows and the last period before this one that was run."""
+    def analyse(
+        self, leads: Measures, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator
+    ) -> list[Finding]:
+        """Say what can be said of every client, or of all as one."""
         ...
 
 

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import polygamma
 
-from worker.leads import Leads
+from worker.leads import EVERYONE, Leads
+from worker.sample import hashes
 from worker.statistics import FloatArray, IntArray
 from worker.statistics.hazard import Codes, Exposure, HazardModel, client_totals, draw_log_shifts, forecast
 
@@ -27,17 +29,28 @@ def estimate_levels(hazard: HazardModel, exposure: Exposure, leads: Leads, rng: 
     """
     Estimate every client's level: gamma posterior, prior of mean 1, with DRAWS draws (Wilson & Hilferty 1931).
 
-    One client's draws use the same normal numbers as any other's, so that they do not depend on who else is there. In
-    the pool, where many levels meet in one count, each has numbers of its own: their errors cancel.
+    One client's draws use the same normal numbers as any other's, so that they do not depend on who else is there; in
+    an order of its own, by its id, so that where many levels meet in one count their errors cancel.
     """
     n_owners = len(leads.owner_industry)
     observed, expected = client_totals(hazard, exposure, n_owners)
     shape, rate = hazard.client_shape + observed, hazard.client_shape + expected
-    noise = rng.standard_normal((n_owners if leads.clients.ids == (None,) else 1, DRAWS))
+    if leads.clients.ids == EVERYONE.ids:  # whose is whose is not known any more, nor does it matter
+        noise = rng.standard_normal((n_owners, DRAWS))
+    else:
+        noise = rng.standard_normal(DRAWS)[orders(hashes(leads.clients))]
     cube = 1 - 1 / (9 * shape[:, None]) + noise / (3 * np.sqrt(shape[:, None]))
     drawn = shape[:, None] * np.maximum(cube, 1e-3) ** 3 / rate[:, None]
     mean = shape / rate
     return Levels(hazard.client_scale * mean, drawn / mean[:, None], np.sqrt(polygamma(1, shape)))
+
+
+def orders(seeds: IntArray) -> IntArray:
+    """Give a random order of the draws for each seed, the same everywhere, shape (seeds, DRAWS)."""
+    mixed: NDArray[np.uint64] = (seeds[:, None] * DRAWS + np.arange(DRAWS)).astype(np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):  # splitmix64 (Steele 2014)
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return np.argsort(mixed, axis=1, kind="stable")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ the pace of the calendar's months, what is known of the lead and when it came (w
 drawn to zero by as much as the history does not support them; a level per client is shrunk to everyone's by a gamma
 prior. Open leads are censored, not failures; archived, deleted and lost ones leave by competing exits. History counts
 from the first recorded conversion on: before it, wins were not recorded, and their absence says nothing. The count's
-distribution is a Poisson-binomial, mixed over DRAWS draws of the parameters. The claim: the count lies within k of its
-rounded mean m, k = max(1, round(m / 4)). Its probability is that of the mixed distribution, restated by what became of
-earlier claims where accuracy_review found that this helps (worker/review/learning.py).
+distribution is a Poisson-binomial, mixed over DRAWS draws of the parameters; for all clients together draws add up. The
+claim: the count lies within k of its rounded mean m, k = max(1, round(m / 4)). Its probability is that of the mixed
+distribution, restated by what became of earlier claims where accuracy_review found that this helps
+(worker/review/learning.py).
 
 Which model speaks. Each fit is scored on the 30 days before as_of by a stand-in that had not seen them, and speaks only
 if it does not lose to the one that spoke (worker/registry.py).
@@ -33,10 +34,10 @@ a default delay stands in, and predictions are too sure.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -56,11 +57,12 @@ from worker.jobs.conversion_features import (
 )
 from worker.jobs.conversion_outcomes import generator_at, read_outcomes, score
 from worker.jobs.conversion_reasons import Candidate, Promising, explain, facts_of, worsens
-from worker.jobs.conversion_value import recorded_values, with_values
+from worker.jobs.conversion_value import rank, recorded_values, with_values
 from worker.jobs.finding import Check, Claim, Finding, Json
-from worker.jobs.windows import LEVEL, interval_json, number, top_names
-from worker.lead_ids import Ids
-from worker.leads import DAY, OPEN, WINDOW_DAYS, Leads, from_microseconds, to_microseconds
+from worker.jobs.measures import Array, Measures, count_names, most_frequent
+from worker.jobs.windows import LEVEL, interval_json, number
+from worker.lead_ids import Ids, join_ids, text_ids
+from worker.leads import DAY, EVERYONE, OPEN, WINDOW_DAYS, Leads, from_microseconds, to_microseconds
 from worker.lifecycle import age_days
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.counts import claim_range, count_interval, mixed_cdf
@@ -87,6 +89,7 @@ MODEL_FORMAT = 1  # of the JSON that fit gives: a model of another format cannot
 
 TOP_LEADS = 10
 STALE_DAYS, YOUNG_DAYS = 90, 7
+FACTS = ("n_open", "follow_up_open", "high_urgency_open", "young_open", "stale_open")  # counts of open leads
 
 
 def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
@@ -158,14 +161,9 @@ class Prediction:
     codes: Codes  # (cohort, features)
     levels: Levels  # of the owners
     probability: FloatArray  # (cohort,) of converting within the window: they add up to the expected count
-    mean: FloatArray  # (clients,) expected count
-    centre: FloatArray  # (clients,) the mean rounded, and the range claimed around it
-    low: FloatArray
-    high: FloatArray
-    claim: FloatArray  # (clients,) probability of that range
-    interval_low: FloatArray  # (clients,) the count's interval at LEVEL
-    interval_high: FloatArray
-    new_arrivals: list[dict[str, Json]]  # by client
+    means: FloatArray  # (clients, DRAWS) expected count
+    squares: FloatArray  # (clients, DRAWS) sum of squared probabilities
+    arrivals: dict[str, Array]  # as _expect_arrivals gives them
     winners: list["Winners"]  # by client
 
 
@@ -185,10 +183,6 @@ def predict(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     codes = codes_of(features)
     age = age_days(cohort, end)
     counts = count_draws(hazard, cohort, age, codes=codes, levels=levels, deviations=deviations)
-    means, squares = counts.means, counts.squares
-    mean = means.mean(axis=1)
-    centre, low, high = claim_range(mean)
-    interval_low, interval_high = count_interval(means, squares, LEVEL)
     return Prediction(
         cohort=cohort,
         is_open=is_open,
@@ -197,55 +191,62 @@ def predict(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
         codes=codes,
         levels=levels,
         probability=counts.probability,
-        mean=mean,
-        centre=centre,
-        low=low,
-        high=high,
-        claim=np.clip(mixed_cdf(high, means, squares) - mixed_cdf(low - 1, means, squares), 0.0, 1.0),
-        interval_low=interval_low,
-        interval_high=interval_high,
-        new_arrivals=_new_arrivals(arrived, hazard, features, end, levels),
+        means=counts.means,
+        squares=counts.squares,
+        arrivals=_expect_arrivals(arrived, hazard, features, end, levels),
         winners=_winners(arrived, episodes),
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What is claimed of counts, shape (clients,) each."""
+
+    mean: FloatArray  # expected
+    centre: FloatArray  # the mean rounded, and the range claimed around it
+    low: FloatArray
+    high: FloatArray
+    probability: FloatArray  # of that range
+    interval_low: FloatArray  # the count's interval at LEVEL
+    interval_high: FloatArray
+
+    @classmethod
+    def of(cls, means: FloatArray, squares: FloatArray) -> "Claimed":
+        """Claim what draws of the counts suggest: Poisson-binomials of these means and sums of squares."""
+        mean = means.mean(axis=1)
+        centre, low, high = claim_range(mean)
+        probability = np.clip(mixed_cdf(high, means, squares) - mixed_cdf(low - 1, means, squares), 0.0, 1.0)
+        return cls(mean, centre, low, high, probability, *count_interval(means, squares, LEVEL))
+
+
 @dataclass(slots=True)
 class Winners:
-    """A client's leads that converted before, and whose each was; their ids are only read where values are recorded."""
+    """A client's leads that converted before; their ids are only read where values are recorded."""
 
-    ids: Any  # Leads.id
+    leads: Ids  # all of those analysed
     lead: IntArray
-    whose: IntArray
-    _read: dict[str, int] | None = None
+    _read: frozenset[str] | None = None
 
     def __len__(self) -> int:
         return len(self.lead)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Winners) and self.owners() == other.owners()
+        return isinstance(other, Winners) and self.ids == other.ids
 
     __hash__ = None  # type: ignore[assignment]
 
-    def owners(self) -> dict[str, int]:
-        """Give the owner of each by its id."""
+    @property
+    def ids(self) -> frozenset[str]:
+        """Give their ids."""
         if self._read is None:
-            self._read = dict(zip(self.ids[self.lead].tolist(), self.whose.tolist(), strict=True))
+            self._read = frozenset(self.leads[self.lead].tolist())
         return self._read
-
-    def owner_of(self, lead_id: str) -> int | None:
-        """Tell whose a lead was; None where it is not among them."""
-        return self.owners().get(lead_id)
 
 
 def _winners(leads: Leads, episodes: Episodes) -> list[Winners]:
     lead = episodes.lead[episodes.first]
-    whose, bounds = _whose(leads)[lead], np.searchsorted(leads.client[lead], np.arange(len(leads.clients) + 1))
-    return [Winners(leads.id, lead[low:high], whose[low:high]) for low, high in pairwise(bounds.tolist())]
-
-
-def _whose(leads: Leads) -> IntArray:
-    """Number the leads' owners in the pool; a client's own leads are all its, whoever else is there."""
-    return leads.owner if leads.clients.ids == (None,) else np.zeros(len(leads), dtype=np.int64)
+    bounds = np.searchsorted(leads.client[lead], np.arange(len(leads.clients) + 1))
+    return [Winners(leads.id, lead[low:high]) for low, high in pairwise(bounds.tolist())]
 
 
 def evaluate(leads: Leads, model: Mapping[str, Json], as_of: datetime) -> Mapping[str, Json]:
@@ -267,64 +268,130 @@ def evaluate(leads: Leads, model: Mapping[str, Json], as_of: datetime) -> Mappin
     }
 
 
-def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:
-    """Write one finding for each client with an open lead at as_of."""
+def measure(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> "Outlook":
+    """Work out of every client's open leads what adds up to its count, and to everybody's."""
     end = to_microseconds(as_of)
-    hazard = _hazard(model)
     found = predict(leads, model, as_of, rng)
     cohort = found.cohort
-    size = cohort.per_client(np.ones(len(cohort), dtype=bool))
-    facts = _facts(cohort, found.age, end)
-    said = _recalibrated(found.claim, leads.clients.ids, model)
-    as_it_was = [_as_it_was(p, model, i) for p, i in zip(found.claim.tolist(), leads.clients.ids, strict=True)]
-    everyone = leads.clients.ids == (None,)
     bounds = np.searchsorted(cohort.client, np.arange(len(leads.clients) + 1))
-    best, candidates_of = _most_promising(hazard, found)
+    every = np.ones(len(cohort), dtype=bool)
+    return Outlook(
+        leads.clients,
+        {"means": found.means, "squares": found.squares, **found.arrivals, **_facts(cohort, found.age, end)},
+        {"sources": count_names(cohort, cohort.source, cohort.source_names, every)},
+        cohort.id,
+        bounds,
+        _most_promising(_hazard(model), found),
+        found.winners,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook(Measures):
+    """What is expected of each client's open leads; lists have an entry a client."""
+
+    ids: Ids = field(default_factory=lambda: text_ids([]))  # of the open leads, client by client
+    bounds: IntArray = field(default_factory=lambda: np.zeros(1, dtype=np.int64))  # (clients + 1,): where in ids
+    best: Sequence[Sequence[Candidate]] = ()  # the most promising leads
+    winners: Sequence[Winners] = ()  # none for all clients together, whose leads are listed with their values
+
+    def of_pooled(self, findings: Sequence[Finding] = ()) -> "Outlook":
+        """Keep the pooled clients' sums, their leads' ids, and the best of the leads that their findings list."""
+        base = Measures.of_pooled(self)
+        pooled = np.flatnonzero(self.clients.pooled).tolist()
+        lengths = np.diff(self.bounds)
+        kept = np.repeat(self.clients.pooled, lengths)
+        listed = {finding.client_id: _listed(finding) for finding in findings}
+        best = _best_of([listed.get(i, []) for i in base.clients.ids], TOP_LEADS)
+        bounds = np.concatenate([[0], np.cumsum(lengths[pooled])]).astype(np.int64)
+        return Outlook(base.clients, base.sums, base.names, self.ids[kept], bounds, best)
+
+    @classmethod
+    def together(cls, parts: Sequence[Measures]) -> "Outlook":
+        """Add up parts to the outlook of all their clients as one."""
+        own = [part for part in parts if isinstance(part, Outlook)]
+        base = Measures.together(own)
+        by_id = sorted(
+            ((i or "", leads) for part in own for i, leads in zip(part.clients.ids, part.best, strict=True)),
+            key=lambda item: item[0],
+        )
+        best = _best_of([leads for _, leads in by_id], TOP_LEADS)
+        ids = join_ids([part.ids for part in own])
+        listed = [candidate for leads in best for candidate in leads]
+        ordered = sorted(listed, key=lambda candidate: rank(candidate.lead))
+        return Outlook(base.clients, base.sums, base.names, ids, np.array([0, len(ids)]), [ordered])
+
+
+def _listed(finding: Finding) -> list[Candidate]:
+    """Give the leads that a finding lists, with their values, as candidates for everybody's list."""
+    listed = zip(finding.content["high_value_leads"], finding.facts["candidates"], strict=True)
+    return [Candidate(lead, candidate.at_best) for lead, candidate in listed]
+
+
+def _best_of(listed: Sequence[Sequence[Candidate]], most: int) -> list[list[Candidate]]:
+    """Keep the best leads of several lists together, each in its list."""
+    all_of_them = [(candidate, place) for place, leads in enumerate(listed) for candidate in leads]
+    result: list[list[Candidate]] = [[] for _ in listed]
+    for candidate, place in sorted(all_of_them, key=lambda item: rank(item[0].lead))[:most]:
+        result[place].append(candidate)
+    return result
+
+
+def analyse(
+    leads: Leads | Measures, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator
+) -> list[Finding]:
+    """Write one finding for each client with an open lead at as_of; leads: or what measure gives of them."""
+    found = leads if isinstance(leads, Outlook) else measure(cast("Leads", leads), model, as_of, rng)
+    clients, size = found.clients, found["n_open"]
+    claimed = Claimed.of(found["means"], found["squares"])
+    said = _recalibrated(claimed.probability, clients.ids, model)
+    as_it_was = [_as_it_was(p, model, i) for p, i in zip(claimed.probability.tolist(), clients.ids, strict=True)]
+    new_arrivals = _new_arrivals(found, _hazard(model))
+    everyone = clients.ids == EVERYONE.ids
     findings = []
     for c in np.flatnonzero(size > 0).tolist():
-        mine = np.arange(bounds[c], bounds[c + 1])
-        first = best[c]
-        facts[c] |= {"candidates": candidates_of[c], "winners": found.winners[c], **facts_of(first)}
+        first = found.best[c]
+        winners = found.winners[c] if found.winners else None
+        facts: dict[str, Any] = {name: int(found[name][c]) for name in FACTS}
+        facts |= {"top_source": next(iter(most_frequent(found.names["sources"][c], 1)), None), **facts_of(first)}
+        if winners is not None:
+            facts |= {"candidates": first, "winners": winners}
         content = {
-            "predicted_conversions": int(found.centre[c]),
+            "predicted_conversions": int(claimed.centre[c]),
             "prediction_window": "next_30_days",
             "high_value_leads": [candidate.lead for candidate in first],
-            "expected_conversions": float(found.mean[c]),
-            "interval": interval_json(found.interval_low[c], found.interval_high[c]),
-            "cohort": {"size": int(size[c]), "hash": cohort_hash(cohort.id[mine])},
-            "based_on": _based_on(model, None if everyone else len(found.winners[c]))
-            + _silenced(model, leads.clients.ids[c]),
-            "new_arrivals": found.new_arrivals[c],
+            "expected_conversions": float(claimed.mean[c]),
+            "interval": interval_json(claimed.interval_low[c], claimed.interval_high[c]),
+            "cohort": {"size": int(size[c]), "hash": cohort_hash(found.ids[found.bounds[c] : found.bounds[c + 1]])},
+            "based_on": _based_on(model, None if everyone or winners is None else len(winners))
+            + _silenced(model, clients.ids[c]),
+            "new_arrivals": new_arrivals[c],
         }
         claim = Claim(
             "count_in_range",
             float(said[c]),
-            f"Of the {size[c]} leads open at as_of, {found.low[c]:.0f} to {found.high[c]:.0f}"
+            f"Of the {size[c]} leads open at as_of, {claimed.low[c]:.0f} to {claimed.high[c]:.0f}"
             " convert in the next 30 days.",
-            {"low": int(found.low[c]), "high": int(found.high[c]), **as_it_was[c]},
+            {"low": int(claimed.low[c]), "high": int(claimed.high[c]), **as_it_was[c]},
         )
         check = Check("outcome", as_of.astimezone(UTC) + timedelta(days=WINDOW_DAYS), claim.probability)
-        findings.append(Finding(leads.clients.ids[c], EVENT_TYPE, content, claim, check, int(size[c]), facts=facts[c]))
+        findings.append(Finding(clients.ids[c], EVENT_TYPE, content, claim, check, int(size[c]), facts=facts))
     return findings
 
 
 def reconcile(findings: list[Finding], past: Sequence[Mapping[str, Any]], as_of: datetime) -> list[Finding]:
     """Estimate what open leads are worth by what the application recorded of earlier conversions."""
     values = recorded_values(past, as_of)
-    return [with_values(finding, values, TOP_LEADS) for finding in findings] if values else findings
+    return [with_values(finding, values) for finding in findings] if values else findings
 
 
-def _most_promising(hazard: HazardModel, found: Prediction) -> tuple[list[list[Candidate]], list[list[Candidate]]]:
-    """
-    Give by client its TOP_LEADS likeliest leads, explained, and those of every owner, from which values may choose.
-
-    Of every owner, for in the pool values may differ between them. Ties stay in the order of the ids.
-    """
+def _most_promising(hazard: HazardModel, found: Prediction) -> list[list[Candidate]]:
+    """Give by client its TOP_LEADS likeliest leads, explained. Ties stay in the order of the ids."""
     cohort = found.cohort
-    order = np.lexsort((-found.probability, cohort.owner, cohort.client))
-    starts = np.flatnonzero(np.diff(cohort.owner[order], prepend=-1))
-    rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
-    best = order[rank < TOP_LEADS]
+    order = np.lexsort((-found.probability, cohort.client))
+    starts = np.flatnonzero(np.diff(cohort.client[order], prepend=-1))
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+    best = order[place < TOP_LEADS]
     owner, probability = cohort.owner[best], found.probability[best]
     multiplier = found.levels.multiplier[owner]
     leads = Promising(
@@ -334,30 +401,14 @@ def _most_promising(hazard: HazardModel, found: Prediction) -> tuple[list[list[C
         multiplier,
         found.levels.noise[owner],
     )
-    columns = (cohort.id[best], probability, _whose(cohort)[best], worsens(hazard, leads.age))
+    columns = (column.tolist() for column in (cohort.id[best], probability, worsens(hazard, leads.age)))
+    nothing_recorded = {"estimated_value": None, "expected_value": None}  # until reconcile knows more
     candidates = [
-        Candidate(
-            {
-                "lead_id": lead_id,
-                "probability": p,
-                "estimated_value": None,  # until something recorded says more (reconcile)
-                "expected_value": None,
-            },
-            whose,
-            at_best,
-            lambda k=k: explain(hazard, found.features, leads.of(slice(k, k + 1)))[0],  # type: ignore[misc]
-        )
-        for k, (lead_id, p, whose, at_best) in enumerate(zip(*(c.tolist() for c in columns), strict=True))
+        Candidate({"lead_id": lead_id, "probability": p, **nothing_recorded, **why}, at_best)
+        for lead_id, p, at_best, why in zip(*columns, explain(hazard, found.features, leads), strict=True)
     ]
-    client = cohort.client[best]
-    bounds = np.searchsorted(client, np.arange(len(cohort.clients) + 1)).tolist()
-    likeliest = np.lexsort((-probability, client))
-    of_client = [slice(low, high) for low, high in pairwise(bounds)]
-    first = [likeliest[mine][:TOP_LEADS] for mine in of_client]
-    together = np.concatenate([likeliest[:0], *first])
-    for k, why in zip(together.tolist(), explain(hazard, found.features, leads.of(together)), strict=True):
-        candidates[k].lead.update(why)
-    return [[candidates[k] for k in places.tolist()] for places in first], [candidates[mine] for mine in of_client]
+    bounds = np.searchsorted(cohort.client[best], np.arange(len(cohort.clients) + 1)).tolist()
+    return [candidates[low:high] for low, high in pairwise(bounds)]
 
 
 def _recalibrated(claims: FloatArray, client_ids: Sequence[str | None], model: Mapping[str, Json]) -> FloatArray:
@@ -383,17 +434,17 @@ def _silenced(model: Mapping[str, Json], client_id: str | None) -> str:
     return "; stated is how often earlier ranges held, since probabilities of single ranges have lately done worse"
 
 
-def _new_arrivals(
+def _expect_arrivals(
     arrived: Leads, hazard: HazardModel, features: Sequence[Feature], end: int, levels: Levels
-) -> list[dict[str, Json]]:
+) -> dict[str, Array]:
     """
-    Forecast conversions, within the window, of leads that have yet to arrive, at the last 60 days' pace.
+    Add up by client, shape (clients,) each, what forecasts conversions of leads that have yet to arrive.
 
-    The interval knows that the number seen to arrive, everyone's pace of converting and the clients' levels are
-    uncertain; not that arrivals come in bursts or may stop.
+    They are expected to arrive at the last 60 days' pace. `arrivals` of a window, how many of them convert within it,
+    and the squared error of that for not knowing the clients' levels: these errors cancel in the pool.
     """
     recent = arrived.arrived(end - 2 * WINDOW_DAYS * DAY, end)
-    pace = arrived.per_client(recent) / 2
+    pace: FloatArray = arrived.per_client(recent) / 2
     effect = 0.0
     for j, feature in enumerate(features):
         block = slice(hazard.offset(j), hazard.offset(j) + hazard.levels[j])
@@ -403,10 +454,23 @@ def _new_arrivals(
     share = expected_share_within(hazard, effect, levels.multiplier, WINDOW_DAYS)
     owners, first_of, seen = np.unique(arrived.owner[recent], return_index=True, return_counts=True)
     whose, of_owner = arrived.client[recent][first_of], seen * share[owners] / 2
-    expected = np.bincount(whose, weights=of_owner, minlength=len(pace))
-    # errors of the owners' levels cancel in the pool, that of everyone's pace does not
-    of_levels = np.bincount(whose, weights=(of_owner * levels.noise[owners]) ** 2, minlength=len(pace))
-    variance = hazard.pace_noise**2 + of_levels / np.maximum(expected, 1e-9) ** 2
+    squared = (of_owner * levels.noise[owners]) ** 2
+    return {
+        "arrivals": pace,
+        "arriving_conversions": np.bincount(whose, weights=of_owner, minlength=len(pace)),
+        "arriving_squared_error": np.bincount(whose, weights=squared, minlength=len(pace)),
+    }
+
+
+def _new_arrivals(found: Measures, hazard: HazardModel) -> list[dict[str, Json]]:
+    """
+    Forecast conversions, within the window, of leads that have yet to arrive.
+
+    The interval knows that the number seen to arrive, everyone's pace of converting and the clients' levels are
+    uncertain; not that arrivals come in bursts or may stop.
+    """
+    pace, expected = found["arrivals"], found["arriving_conversions"]
+    variance = hazard.pace_noise**2 + found["arriving_squared_error"] / np.maximum(expected, 1e-9) ** 2
     # a pace seen through n leads is itself uncertain by 1/sqrt(n): draws at normal quantiles, evenly weighted
     deviation = np.sqrt(1 / np.maximum(2 * pace, 1.0) + variance)
     scale = np.exp(np.array([-1.5, -0.7, 0.0, 0.7, 1.5]) * deviation[:, None])
@@ -415,28 +479,17 @@ def _new_arrivals(
     return [{"expected": float(expected[c]), "interval": interval_json(low[c], high[c])} for c in range(len(expected))]
 
 
-def _facts(cohort: Leads, age: FloatArray, end: int) -> list[dict[str, Json]]:
-    """Counts of the open leads that an owner can act on, for the recommended actions."""
+def _facts(cohort: Leads, age: FloatArray, end: int) -> dict[str, IntArray]:
+    """Count the open leads by what an owner can act on, for the recommended actions; by FACTS, (clients,) each."""
     urgency = cohort.urgency.latest_before(end, len(cohort), URGENCY_UNKNOWN)
-
-    def count(mask: BoolArray) -> IntArray:
-        return cohort.per_client(mask)
-
-    every = np.ones(len(cohort), dtype=bool)
-    total, follow_up = count(every), count(cohort.tag_at(end) == TAG_FOLLOW_UP)
-    high, young, stale = count(urgency == URGENCY_HIGH), count(age < YOUNG_DAYS), count(age > STALE_DAYS)
-    sources = top_names(cohort, cohort.source, cohort.source_names, every, 1)
-    return [
-        {
-            "n_open": int(total[c]),
-            "follow_up_open": int(follow_up[c]),
-            "high_urgency_open": int(high[c]),
-            "young_open": int(young[c]),
-            "stale_open": int(stale[c]),
-            "top_source": sources[c][0] if sources[c] else None,
-        }
-        for c in range(len(cohort.clients))
-    ]
+    marked = (
+        np.ones(len(cohort), dtype=bool),
+        cohort.tag_at(end) == TAG_FOLLOW_UP,
+        urgency == URGENCY_HIGH,
+        age < YOUNG_DAYS,
+        age > STALE_DAYS,
+    )
+    return {name: cohort.per_client(mask) for name, mask in zip(FACTS, marked, strict=True)}
 
 
 def _based_on(model: Mapping[str, Json], own: int | None) -> str:

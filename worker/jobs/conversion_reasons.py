@@ -7,15 +7,15 @@ but with the others.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from worker.jobs.conversion_features import OF_OLDER, Feature
 from worker.jobs.finding import Json
 from worker.leads import WINDOW_DAYS
-from worker.statistics import BoolArray, FloatArray, IntArray
+from worker.statistics import BoolArray, FloatArray
 from worker.statistics.hazard import N_BINS, Codes, HazardModel, hazard_at
 from worker.vocabulary import URGENCY_HIGH, URGENCY_NAMES
 
@@ -33,24 +33,13 @@ class Promising:
     multiplier: FloatArray  # the client's level
     level_noise: FloatArray  # standard deviation of its logarithm
 
-    def of(self, places: IntArray | slice) -> "Promising":
-        """Give some of the leads."""
-        return Promising(*(getattr(self, name)[places] for name in Promising.__slots__))
-
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A lead that may be among the most promising ones, as the snapshot shows it."""
+    """A lead that is among the most promising ones, as the snapshot shows it."""
 
-    lead: dict[str, Json]
-    owner: int  # tells the owners in the pool apart
+    lead: Mapping[str, Json]
     at_best: bool  # its chances fall from now on
-    # explains it, as explain does: for those that are not explained from the start
-    why: Callable[[], dict[str, Json]] = field(compare=False)
-
-    def explained(self) -> dict[str, Json]:
-        """Give the lead with its explanation."""
-        return self.lead if "reasons" in self.lead else {**self.lead, **self.why()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from worker.jobs.conversion_reasons import Candidate
 from worker.jobs.finding import Finding, Json
 
 A_NUMBER = re.compile(r"\s*[0-9]{1,15}(\.[0-9]{1,15})?([eE][+-]?[0-9]{1,2})?\s*")
@@ -37,35 +36,32 @@ def recorded_values(past: Sequence[Mapping[str, Any]], as_of: datetime) -> dict[
     return values
 
 
-def with_values(finding: Finding, values: Mapping[str, tuple[str | None, float]], limit: int) -> Finding:
-    """
-    Order a finding's most promising leads by expected value, those without one after them by probability.
+def rank(lead: Mapping[str, Json]) -> tuple[bool, float]:
+    """Order listed leads by expected value, those without one after them by probability."""
+    expected = lead["expected_value"]
+    return expected is None, -(expected or lead["probability"])
 
-    The finding's facts hold the candidates and whose lead each converted one is (winners); a client's
-    own finding also takes the values of rows that name the client.
+
+def with_values(finding: Finding, values: Mapping[str, tuple[str | None, float]]) -> Finding:
     """
-    winners = finding.facts["winners"]
-    by_owner: dict[int, list[float]] = {}
-    for lead_id, (client_id, value) in sorted(values.items()):
-        mine = finding.client_id is not None and client_id == finding.client_id
-        owner = winners.owner_of(lead_id)
-        if owner is None and mine:
-            owner = finding.facts["candidates"][0].owner
-        if owner is not None:
-            by_owner.setdefault(owner, []).append(value)
-    if not by_owner:
+    Say of a client's most promising leads what they are worth: one value for all of them, so that their order stays.
+
+    The finding's facts hold the leads that converted (winners); rows that name the client count as well. Where they
+    hold none, as in that of all clients together, values were known before.
+    """
+    winners = finding.facts.get("winners")
+    if winners is None:
         return finding
-
-    def valued(candidate: Candidate) -> tuple[Candidate, dict[str, Json]]:
-        known = by_owner.get(candidate.owner)
-        worth = math.fsum(known) / len(known) if known else None
-        expected = None if worth is None else candidate.lead["probability"] * worth
-        return candidate, {"estimated_value": worth, "expected_value": expected}
-
-    def rank(listed: tuple[Candidate, dict[str, Json]]) -> tuple[bool, float]:
-        expected = listed[1]["expected_value"]
-        return expected is None, -(expected or listed[0].lead["probability"])
-
-    chosen = sorted(map(valued, finding.facts["candidates"]), key=rank)[:limit]
-    listed = [{**candidate.explained(), **value} for candidate, value in chosen]
+    known = [
+        value
+        for lead_id, (client_id, value) in sorted(values.items())
+        if lead_id in winners.ids or (client_id is not None and client_id == finding.client_id)
+    ]
+    if not known:
+        return finding
+    worth = math.fsum(known) / len(known)
+    listed = [
+        {**lead, "estimated_value": worth, "expected_value": lead["probability"] * worth}
+        for lead in finding.content["high_value_leads"]
+    ]
     return replace(finding, content={**finding.content, "high_value_leads": listed})

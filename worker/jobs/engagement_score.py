@@ -36,6 +36,7 @@ import numpy as np
 
 from worker.jobs import trends
 from worker.jobs.finding import Check, Claim, Finding, HalfChecks, Json
+from worker.jobs.measures import Array, Measures, Tally, count_names, most_frequent
 from worker.jobs.trends import changes_posterior, learn_beside_half, learn_changes
 from worker.jobs.windows import (
     LEVEL,
@@ -48,9 +49,8 @@ from worker.jobs.windows import (
     periods,
     ratio,
     serial_correlation,
-    top_names,
 )
-from worker.leads import OPEN, WINDOW_DAYS, Leads
+from worker.leads import OPEN, WINDOW_DAYS, Clients, Leads
 from worker.sample import LEARN_CLIENTS
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.change import CLASS_NAMES, ChangePosterior, class_of, said_class
@@ -77,6 +77,7 @@ DEAD_BAND = 3.0  # points
 GRID = change_grid(DEAD_BAND, limit=100.0)
 DEFAULT_LEVEL = NormalPrior(50.0, 15.0**2)  # before any lead is seen
 DEFAULT_SPREAD = 20.0**2  # variance between the leads of one client
+MOST_NAMES = 5  # of sources and industries shown
 SPREAD_DEGREES = 10.0  # the pool's spread counts as this many leads of every client
 
 
@@ -88,6 +89,15 @@ class Scores:
     mean: FloatArray
     squares: FloatArray
     parts: FloatArray
+
+    @classmethod
+    def of(cls, sums: FloatArray) -> "Scores":
+        """Take them from sums as _sums gives them."""
+        n, total, squares, parts = sums[:, 0], sums[:, 1], sums[:, 2], sums[:, 3:]
+        mean = ratio(total, n)
+        # about the client's own mean; where all scores are equal, rounding may leave a trifle on either side of nought
+        own = np.maximum(squares - np.where(n > 0, n * (mean - DEFAULT_LEVEL.mean) ** 2, 0.0), 0.0)
+        return cls(n, mean, own, ratio(parts, n[:, None]))
 
 
 def lead_parts(leads: Leads, end: int, recorded: BoolArray) -> FloatArray:
@@ -118,38 +128,43 @@ def _total(points: FloatArray) -> FloatArray:
     return score
 
 
-def _scores(leads: Leads, points: FloatArray, mask: BoolArray) -> Scores:
-    score = _total(points)
-    used = mask & np.isfinite(score)
-    client, n_clients = leads.client[used], len(leads.clients)
-    n: FloatArray = np.bincount(client, minlength=n_clients).astype(np.float64)
-    parts = np.stack(
-        [ratio(np.bincount(client, weights=points[used, j], minlength=n_clients), n) for j in range(len(PARTS))], axis=1
-    )
-    mean = ratio(np.bincount(client, weights=score[used], minlength=n_clients), n)
-    deviation = score[used] - mean[client]
-    squares: FloatArray = np.bincount(client, weights=deviation**2, minlength=n_clients).astype(np.float64)
-    return Scores(n, mean, squares, parts)
-
-
-def _measure(leads: Leads, two: TwoWindows, half: BoolArray | None = None) -> tuple[Scores, Scores, Scores]:
+def _sums(leads: Leads, points: FloatArray, mask: BoolArray) -> FloatArray:
     """
-    Score both windows, of the leads marked by `half` (None: all), each as it stood at its own end.
+    Add up by client the marked leads that have a score, shape (clients, 6).
 
-    Gives the current window, what of the previous one may be compared with it, and the previous one as it is shown.
+    Their number, their scores, the squares of these about the default level, and the points of each part.
+    """
+    score = _total(points)
+    used = np.flatnonzero(mask & np.isfinite(score))
+    client, n_clients, score = leads.client[used], len(leads.clients), score[used]
+    weights = [None, score, (score - DEFAULT_LEVEL.mean) ** 2, *points[used].T]
+    return np.stack([np.bincount(client, weights=weight, minlength=n_clients) for weight in weights], axis=1)
+
+
+_Points = tuple[FloatArray, FloatArray, BoolArray]
+
+
+def _points(leads: Leads, two: TwoWindows) -> _Points:
+    """
+    Score the leads of both windows, each as it stood at its own end: points of the current one, and of the previous.
+
     Where a client's actions are on record for one window only, the two are not scored by the same rule: their
-    difference would be a change that only the recording made, and nothing is known of the true one.
+    difference would be a change that only the recording made, and nothing is known of the true one. The third array
+    marks the leads of the others.
     """
     w = two.windows
-    chosen = np.ones(len(leads), dtype=bool) if half is None else half
     recorded, recorded_before = leads.recorded(w.start, w.end), leads.recorded(w.start, w.middle)
     current = points_by_part(lead_parts(leads, w.end, recorded))
     previous = points_by_part(lead_parts(leads, w.middle, recorded_before))
-    comparable = recorded == recorded_before
-    before = two.previous & chosen
-    shown = _scores(leads, previous, before)
-    compared = shown if comparable.all() else _scores(leads, previous, before & comparable)
-    return _scores(leads, current, two.current & chosen), compared, shown
+    return current, previous, recorded == recorded_before
+
+
+def _scores(period: Period, points: _Points) -> tuple[Scores, Scores]:
+    """Score the current window of all clients, and what of the previous one may be compared with it."""
+    leads, two = period.leads, period.two
+    current, previous, comparable = points
+    sums = _sums(leads, current, two.current), _sums(leads, previous, two.previous & comparable)
+    return Scores.of(sums[0]), Scores.of(sums[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,14 +201,14 @@ def _log_likelihood(current: Scores, previous: Scores, errors: _Errors) -> Float
     return mean_change_log_likelihood(change, errors.of_change(current, previous), errors.degrees, GRID)
 
 
-def _lead_scores(found: Sequence[Period]) -> Iterator[tuple[Leads, BoolArray, FloatArray]]:
+def _lead_scores(
+    found: Sequence[Period], points: Mapping[int, _Points]
+) -> Iterator[tuple[Leads, BoolArray, FloatArray]]:
     """Give each window's leads and their scores, for the likeness of neighbours."""
     for period in found:
-        w = period.two.windows
-        for mask, end in ((period.two.current, w.end), (period.two.previous, w.middle)):
-            recorded = period.leads.recorded(w.start, end)
-            score = _total(points_by_part(lead_parts(period.leads, end, recorded)))
-            yield period.leads, mask, score[:, None]
+        masks = period.two.current, period.two.previous
+        for mask, known in zip(masks, points[period.ago][:2], strict=True):
+            yield period.leads, mask, _total(known)[:, None]
 
 
 def fit(leads: Leads, as_of: datetime, past_periods: int | None = None) -> Mapping[str, Json]:
@@ -203,21 +218,22 @@ def fit(leads: Leads, as_of: datetime, past_periods: int | None = None) -> Mappi
 
 def _learn(found: Sequence[Period]) -> dict[str, Json]:
     present, *past = found
-    correlation = serial_correlation(_lead_scores(every_window_once(found)))
-    current, previous, _ = _measure(present.leads, present.two)
+    points = {period.ago: _points(period.leads, period.two) for period in found}
+    correlation = serial_correlation(_lead_scores(every_window_once(found), points))
+    current, previous = _scores(present, points[present.ago])
     spread = _pool_spread(current, previous, correlation)
     errors = _Errors.of(current, previous, spread, correlation)
     level = estimate_normal_prior(current.mean, errors.squared(current.n, errors.effect_current), DEFAULT_LEVEL)
     likelihoods = [_log_likelihood(current, previous, errors)[_informative(current, previous)]]
     for period in past:
-        now, before, _ = _measure(period.leads, period.two)
+        now, before = _scores(period, points[period.ago])
         likelihood = _log_likelihood(now, before, _Errors.of(now, before, spread, correlation))
         likelihoods.append(likelihood[_informative(now, before)])
     return {
         "spread": spread,
         "level": {"mean": level.mean, "variance": level.variance},
         "serial_correlation": correlation.tolist(),
-        "serial_correlation_of_half": serial_correlation(_lead_scores([present]), of_half=True).tolist(),
+        "serial_correlation_of_half": serial_correlation(_lead_scores([present], points), of_half=True).tolist(),
         **learn_changes(likelihoods, candidates(GRID, DEAD_BAND)),
     }
 
@@ -237,21 +253,45 @@ def _pool_spread(current: Scores, previous: Scores, correlation: FloatArray) -> 
 
 
 def _posterior(
-    current: Scores, previous: Scores, errors: _Errors, leads: Leads, model: Mapping[str, Json]
+    current: Scores, previous: Scores, errors: _Errors, clients: Clients, model: Mapping[str, Json]
 ) -> ChangePosterior:
     likelihood = _log_likelihood(current, previous, errors)
-    return changes_posterior(likelihood, _informative(current, previous), leads, model, GRID)
+    return changes_posterior(likelihood, _informative(current, previous), clients, model, GRID)
 
 
-def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:
-    """Write one finding for each client with a lead in the current window."""
-    del rng  # nothing here is simulated
+def measure(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> Measures:
+    """Add up the scores of both windows' leads, and of one half of them, and what else is shown of the current one."""
+    del model, rng  # sums depend on neither
     present = periods(leads, as_of)[0]
     leads, two = present.leads, present.two
-    current, previous, shown = _measure(leads, two)
+    current, previous, comparable = _points(leads, two)
+    compared, other = two.previous & comparable, leads.half()
+    sums = {
+        "n": leads.per_client(two.current),
+        "n_previous": leads.per_client(two.previous),
+        "current": _sums(leads, current, two.current),
+        "previous": _sums(leads, previous, compared),
+        "shown": _sums(leads, previous, two.previous),
+        "current_of_half": _sums(leads, current, two.current & ~other),
+        "previous_of_half": _sums(leads, previous, compared & ~other),
+        "current_of_other": _sums(leads, current, two.current & other),
+        "previous_of_other": _sums(leads, previous, compared & other),
+        **_metrics(leads, two),
+    }
+    sources = count_names(leads, leads.source, leads.source_names, two.current)
+    return Measures(leads.clients, sums, {"sources": sources, "industries": _industries(leads, two)})
+
+
+def analyse(
+    leads: Leads | Measures, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator
+) -> list[Finding]:
+    """Write one finding for each client with a lead in the current window; leads: or what measure gives of them."""
+    measured = leads if isinstance(leads, Measures) else measure(leads, model, as_of, rng)  # nothing is simulated
+    clients = measured.clients
+    current, previous, shown = (Scores.of(measured[name]) for name in ("current", "previous", "shown"))
     correlation = np.array(model["serial_correlation"])
     errors = _Errors.of(current, previous, float(model["spread"]), correlation)
-    posterior = _posterior(current, previous, errors, leads, model)
+    posterior = _posterior(current, previous, errors, clients, model)
     probability = posterior.class_probability
     said = said_class(probability)
     level = NormalPrior(float(model["level"]["mean"]), float(model["level"]["variance"]))
@@ -259,11 +299,10 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
     shown_effect = design_effect(shown.n, correlation)
     before = shrink_means(shown.mean, errors.squared(shown.n, shown_effect), level, LEVEL)
     change_low, change_high = posterior.interval(LEVEL)
-    check_class, _, check_p = _half_check(leads, two, model)
-    n, n_previous = leads.per_client(two.current), leads.per_client(two.previous)
-    metrics = _metrics(leads, two)
-    sources = top_names(leads, leads.source, leads.source_names, two.current, 5)
-    industries = _industries(leads, two)
+    check_class, _, check_p = _half_check(measured, model)
+    n, n_previous = measured["n"], measured["n_previous"]
+    confidence = ratio(measured["confidence"], measured["confident_leads"])
+    high = ratio(measured["levels"][:, URGENCY_HIGH], measured["levels"].sum(axis=1))
 
     def score_json(c: int, raw: FloatArray, shrunk: tuple[FloatArray, FloatArray, FloatArray]) -> Json:
         if not np.isfinite(raw[c]):
@@ -278,9 +317,14 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
             "overall_score": None if not np.isfinite(current.mean[c]) else int(np.floor(current.mean[c] + 0.5)),
             "trend": name,
             "period": PERIOD,
-            "metrics": metrics[c],
-            "top_sources": sources[c],
-            "top_industries": industries[c],
+            "metrics": {
+                "total_leads": int(n[c]),
+                "active_leads": int(measured["open"][c]),
+                "avg_confidence": number(confidence[c]),
+                "high_urgency_pct": number(high[c]),
+            },
+            "top_sources": most_frequent(measured.names["sources"][c], MOST_NAMES),
+            "top_industries": most_frequent(measured.names["industries"][c], MOST_NAMES),
             "score": score_json(c, current.mean, now),
             "previous": score_json(c, shown.mean, before),
             "change_interval": interval_json(change_low[c], change_high[c]),
@@ -293,7 +337,7 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
             {"class": name, "dead_band": DEAD_BAND},
         )
         check = Check("split_half", as_of, number(check_p[c]), {"class": CLASS_NAMES[check_class[c]]})
-        findings.append(Finding(leads.clients.ids[c], EVENT_TYPE, content, claim, check, int(n[c]), int(n_previous[c])))
+        findings.append(Finding(clients.ids[c], EVENT_TYPE, content, claim, check, int(n[c]), int(n_previous[c])))
     return findings
 
 
@@ -309,61 +353,50 @@ def change_by_part(current: FloatArray, previous: FloatArray, change: float) -> 
     return [{"part": part, "points": value} for part, value in zip(PARTS, points, strict=True)]
 
 
-def _metrics(leads: Leads, two: TwoWindows) -> list[dict[str, Json]]:
-    end = two.windows.end
-    n_clients = len(leads.clients)
-    total = leads.per_client(two.current)
-    active = leads.per_client(two.current & (leads.state_at(end) == OPEN))
-    confidence = leads.confidence.latest_before(end, len(leads), np.nan)
-    present = two.current & np.isfinite(confidence)
-    sums = np.bincount(leads.client[present], weights=confidence[present], minlength=n_clients)
-    mean_confidence = ratio(sums, leads.per_client(present))
-    urgency = leads.urgency.latest_before(end, len(leads), URGENCY_UNKNOWN).astype(np.int64)
-    levels = leads.counts(urgency, 3, two.current)
-    high = ratio(levels[:, URGENCY_HIGH], levels.sum(axis=1))
-    return [
-        {
-            "total_leads": int(total[c]),
-            "active_leads": int(active[c]),
-            "avg_confidence": number(mean_confidence[c]),
-            "high_urgency_pct": number(high[c]),
-        }
-        for c in range(n_clients)
-    ]
-
-
-def _industries(leads: Leads, two: TwoWindows) -> list[list[str]]:
-    """Of a client, its industry; of the pool (whose leads keep their client's industry), the most frequent by leads."""
+def _industries(leads: Leads, two: TwoWindows) -> list[Tally]:
+    """Count the current window's leads by their client's industry, of which a client has one and all together many."""
     names = tuple(sorted({name for name in leads.owner_industry if name}))
     code_of = {name: code for code, name in enumerate(names)}
     codes = np.array([code_of.get(name or "", -1) for name in leads.owner_industry], dtype=np.int64)
-    return top_names(leads, codes[leads.owner], names, two.current, 5)
+    return count_names(leads, codes[leads.owner], names, two.current)
+
+
+def _metrics(leads: Leads, two: TwoWindows) -> dict[str, Array]:
+    """Count of the current window's leads by client: open ones, their confidence, their urgency."""
+    end, n_clients = two.windows.end, len(leads.clients)
+    confidence = leads.confidence.latest_before(end, len(leads), np.nan)
+    present = two.current & np.isfinite(confidence)
+    urgency = leads.urgency.latest_before(end, len(leads), URGENCY_UNKNOWN).astype(np.int64)
+    return {
+        "open": leads.per_client(two.current & (leads.state_at(end) == OPEN)),
+        "confidence": np.bincount(leads.client[present], weights=confidence[present], minlength=n_clients),
+        "confident_leads": leads.per_client(present),
+        "levels": leads.counts(urgency, 3, two.current),
+    }
 
 
 def half_checks(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> HalfChecks:
     """Ask one half of the leads which class of change the other half will show, and see."""
-    del rng  # nothing here is simulated
-    present = periods(leads, as_of)[0]
-    said, seen, p = _half_check(present.leads, present.two, model)
-    asked = np.flatnonzero(present.leads.per_client(present.two.current) > 0)
+    measured = measure(leads, model, as_of, rng)  # nothing here is simulated
+    said, seen, p = _half_check(measured, model)
+    asked = np.flatnonzero(measured["n"] > 0)
     states = tuple(CLASS_NAMES[code] for code in said[asked].tolist())
     return HalfChecks(asked, p[asked], (said == seen)[asked], states)
 
 
-def _half_check(leads: Leads, two: TwoWindows, model: Mapping[str, Json]) -> tuple[IntArray, IntArray, FloatArray]:
+def _half_check(measured: Measures, model: Mapping[str, Json]) -> tuple[IntArray, IntArray, FloatArray]:
     """
     Give the class that one half says, the class that the other half shows, and the probability that they agree.
 
     The other half's observed change is normal about the true one, and errs with this half where leads come in bursts.
     NaN where the other half lacks a window.
     """
-    other = leads.half()
-    current, previous, _ = _measure(leads, two, ~other)
-    fresh, fresh_previous, _ = _measure(leads, two, other)
+    current, previous = Scores.of(measured["current_of_half"]), Scores.of(measured["previous_of_half"])
+    fresh, fresh_previous = Scores.of(measured["current_of_other"]), Scores.of(measured["previous_of_other"])
     model = model.get("of_half", model)
     correlation = np.array(model["serial_correlation_of_half"])
     errors = _Errors.of(current, previous, float(model["spread"]), correlation)
-    posterior = _posterior(current, previous, errors, leads, model)
+    posterior = _posterior(current, previous, errors, measured.clients, model)
     said = said_class(posterior.class_probability)
     agree = probability_other_half_shows(
         posterior,

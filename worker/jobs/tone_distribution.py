@@ -29,6 +29,7 @@ from datetime import datetime
 import numpy as np
 
 from worker.jobs.finding import Check, Claim, Finding, HalfChecks, Json
+from worker.jobs.measures import Measures
 from worker.jobs.windows import LEVEL, TwoWindows, number, ratio
 from worker.leads import Leads
 from worker.sample import LEARN_CLIENTS
@@ -110,9 +111,18 @@ def half_checks(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: n
 
     They agree where the other half's raw shares lie within HALF_DISTANCE of what the first half lets expect.
     """
-    two = TwoWindows.of(leads, as_of)
-    tone, other = _codes(leads, two.windows.end), leads.half()
-    seen, fresh = (leads.counts(tone, KINDS, two.current & half) for half in (~other, other))
+    measured = measure(leads, model, as_of, rng)
+    there = np.flatnonzero(measured["n"] > 0)
+    p, agreed = _half_check(measured, there, model, rng)
+    return HalfChecks(there, p, agreed, ("",) * len(there))
+
+
+def _half_check(
+    measured: Measures, there: IntArray, model: Mapping[str, Json], rng: np.random.Generator
+) -> tuple[FloatArray, BoolArray]:
+    """Give of some clients the probability that the halves agree, NaN where the other has no lead, and whether so."""
+    fresh = measured["other"][there]
+    seen = measured["current"][there] - fresh
     n, n_fresh = seen.sum(axis=1), fresh.sum(axis=1)
     effect = design_effect(n, np.array(model["serial_correlation_of_half"]))
     excess = (effect - 1) / np.maximum(n, 1)
@@ -120,22 +130,39 @@ def half_checks(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: n
         seen, SharesPrior.from_json(model), n_fresh, excess=excess, distance=HALF_DISTANCE, rng=rng
     )
     agreed = total_variation(fresh / np.maximum(n_fresh, 1)[:, None], expected) <= HALF_DISTANCE
-    there = np.flatnonzero(leads.per_client(two.current) > 0)
-    return HalfChecks(there, np.where(n_fresh > 0, agree, np.nan)[there], agreed[there], ("",) * len(there))
+    return np.where(n_fresh > 0, agree, np.nan), agreed
 
 
-def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:
-    """Write one finding for each client with a lead in the current window."""
+def measure(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> Measures:
+    """Count the tones of both windows' leads, and of one half of the current one's."""
+    del model, rng  # sums depend on neither
     two = TwoWindows.of(leads, as_of)
+    tone = _codes(leads, two.windows.end)
+    return Measures(
+        leads.clients,
+        {
+            "n": leads.per_client(two.current),
+            "n_previous": leads.per_client(two.previous),
+            "current": leads.counts(tone, KINDS, two.current),
+            "previous": leads.counts(_codes(leads, two.windows.middle), KINDS, two.previous),
+            "other": leads.counts(tone, KINDS, two.current & leads.half()),
+        },
+    )
+
+
+def analyse(
+    leads: Leads | Measures, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator
+) -> list[Finding]:
+    """Write one finding for each client with a lead in the current window; leads: or what measure gives of them."""
+    measured = leads if isinstance(leads, Measures) else measure(leads, model, as_of, rng)
     prior, correlation = SharesPrior.from_json(model), np.array(model["serial_correlation"])
-    n, n_previous = leads.per_client(two.current), leads.per_client(two.previous)
+    n, n_previous = measured["n"], measured["n_previous"]
     there = np.flatnonzero(n > 0)
-    counts = leads.counts(_codes(leads, two.windows.end), KINDS, two.current)[there]
-    counts_before = leads.counts(_codes(leads, two.windows.middle), KINDS, two.previous)[there]
+    counts, counts_before = measured["current"][there], measured["previous"][there]
     posterior = estimate_shares(_effective(counts, correlation), prior, DISTANCE, LEVEL, rng)
     before = expected_shares(_effective(counts_before, correlation), prior)
     shift = total_variation(posterior.estimate, before)
-    checks = half_checks(leads, model, as_of, rng)
+    check_p, _ = _half_check(measured, there, model, rng)
     known, known_before = counts.sum(axis=1), counts_before.sum(axis=1)
     raw, raw_before = ratio(counts, known[:, None]).tolist(), ratio(counts_before, known_before[:, None]).tolist()
     estimate, estimate_before = np.round([posterior.estimate, before], SHARE_DIGITS).tolist()
@@ -168,6 +195,8 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
             f"The true shares of tones lie within a total variation distance of {DISTANCE:.2f} of the estimate.",
             {"distance": DISTANCE},
         )
-        check = Check("split_half", as_of, number(checks.p[i]), {"distance": HALF_DISTANCE})
-        findings.append(Finding(leads.clients.ids[c], EVENT_TYPE, content, claim, check, int(n[c]), int(n_previous[c])))
+        check = Check("split_half", as_of, number(check_p[i]), {"distance": HALF_DISTANCE})
+        findings.append(
+            Finding(measured.clients.ids[c], EVENT_TYPE, content, claim, check, int(n[c]), int(n_previous[c]))
+        )
     return findings

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from worker.jobs.finding import Json
 from worker.jobs.windows import Period, periods
-from worker.leads import WINDOW_DAYS, Leads, Windows
+from worker.leads import EVERYONE, WINDOW_DAYS, Clients, Leads, Windows
 from worker.sample import MOST_PAST_PERIODS, learned_from, past_periods
 from worker.statistics import BoolArray, FloatArray
 from worker.statistics.change import ChangePosterior, posterior_of_change
@@ -54,7 +54,7 @@ def learn_changes(likelihoods: Sequence[FloatArray], among: Candidates) -> dict[
 
 
 def changes_posterior(
-    log_likelihood: FloatArray, informative: BoolArray, leads: Leads, model: Mapping[str, Json], grid: FloatArray
+    log_likelihood: FloatArray, informative: BoolArray, clients: Clients, model: Mapping[str, Json], grid: FloatArray
 ) -> ChangePosterior:
     """
     Combine each client's likelihood with what learn_changes learned.
@@ -62,6 +62,6 @@ def changes_posterior(
     informative : shape (clients,), who has leads in both windows. Of these the pooled ones were learned from, or the
         sample of them that the model names; all clients taken as one never were.
     """
-    sampled = learned_from(leads.clients, model.get("learned_up_to"))
-    counted = sampled & informative & (leads.clients.ids != (None,))
+    sampled = learned_from(clients, model.get("learned_up_to"))
+    counted = sampled & informative & (clients.ids != EVERYONE.ids)
     return posterior_of_change(log_likelihood, ChangePrior.from_json(model["prior"], grid), counted)

@@ -35,6 +35,7 @@ import numpy as np
 
 from worker.jobs import trends
 from worker.jobs.finding import Check, Claim, Finding, HalfChecks, Json
+from worker.jobs.measures import Measures
 from worker.jobs.trends import changes_posterior, learn_beside_half, learn_changes
 from worker.jobs.windows import (
     LEVEL,
@@ -51,7 +52,7 @@ from worker.jobs.windows import (
     week_dates,
     weekly_counts,
 )
-from worker.leads import WINDOW_DAYS, Leads
+from worker.leads import WINDOW_DAYS, Clients, Leads, to_microseconds
 from worker.sample import LEARN_CLIENTS
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.change import CLASS_NAMES, ChangePosterior, class_of, said_class
@@ -166,29 +167,51 @@ def _learn(found: Sequence[Period]) -> dict[str, Json]:
     }
 
 
-def _posterior(counts: _Counts, leads: Leads, model: Mapping[str, Json]) -> ChangePosterior:
+def _posterior(counts: _Counts, clients: Clients, model: Mapping[str, Json]) -> ChangePosterior:
     rate = (float(model["rate_prior"][0]), float(model["rate_prior"][1]))
-    return changes_posterior(counts.log_likelihood(rate), counts.informative, leads, model, GRID)
+    return changes_posterior(counts.log_likelihood(rate), counts.informative, clients, model, GRID)
 
 
-def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> list[Finding]:
-    """Write one finding for each client with a lead in the current window."""
-    del rng  # nothing here is simulated
+def measure(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> Measures:
+    """Count the levels of both windows' leads, of each half of them, and of each week's."""
+    del model, rng  # sums depend on neither
     present = periods(leads, as_of)[0]
     leads, two = present.leads, present.two
-    current_code, previous_code = _codes(leads, two)
-    current, previous = leads.counts(current_code, 3, two.current), leads.counts(previous_code, 3, two.previous)
+    now, before = _codes(leads, two)
+    other = leads.half()
+    none = np.zeros(len(leads), dtype=np.int64)
+    return Measures(
+        leads.clients,
+        {
+            "n": leads.per_client(two.current),
+            "n_previous": leads.per_client(two.previous),
+            "current": leads.counts(now, 3, two.current),
+            "previous": leads.counts(before, 3, two.previous),
+            "other_current": leads.counts(now, 3, two.current & other),
+            "other_previous": leads.counts(before, 3, two.previous & other),
+            "weekly": weekly_counts(leads, now, 3, two.both, two.windows.end),
+            "leads_in_week": weekly_counts(leads, none, 1, two.both, two.windows.end)[:, :, 0],
+        },
+    )
+
+
+def analyse(
+    leads: Leads | Measures, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator
+) -> list[Finding]:
+    """Write one finding for each client with a lead in the current window; leads: or what measure gives of them."""
+    measured = leads if isinstance(leads, Measures) else measure(leads, model, as_of, rng)  # nothing is simulated
+    clients, current, previous = measured.clients, measured["current"], measured["previous"]
     correlation = np.array(model["serial_correlation"])
-    posterior = _posterior(_Counts.of(current, previous, correlation), leads, model)
+    posterior = _posterior(_Counts.of(current, previous, correlation), clients, model)
     probability = posterior.class_probability
     said = said_class(probability)
     low, high = posterior.interval(LEVEL)
-    check_class, _, check_p = _half_check(leads, two, (current_code, previous_code), model)
-    n, n_previous = leads.per_client(two.current), leads.per_client(two.previous)
+    check_class, _, check_p = _half_check(measured, model)
+    n, n_previous = measured["n"], measured["n_previous"]
     known = current.sum(axis=1)
     share, share_before = ratio(current[:, URGENCY_HIGH], known), ratio(previous[:, URGENCY_HIGH], previous.sum(axis=1))
     shares = ratio(current, known[:, None])
-    points = _data_points(leads, current_code, as_of, two)
+    points = _data_points(measured, as_of)
     findings = []
     for c in np.flatnonzero(n > 0).tolist():
         name = CLASS_NAMES[said[c]]
@@ -212,24 +235,20 @@ def analyse(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.ra
             {"class": name, "dead_band": DEAD_BAND},
         )
         check = Check("split_half", as_of, number(check_p[c]), {"class": CLASS_NAMES[check_class[c]]})
-        findings.append(Finding(leads.clients.ids[c], EVENT_TYPE, content, claim, check, int(n[c]), int(n_previous[c])))
+        findings.append(Finding(clients.ids[c], EVENT_TYPE, content, claim, check, int(n[c]), int(n_previous[c])))
     return findings
 
 
 def half_checks(leads: Leads, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator) -> HalfChecks:
     """Ask one half of the leads which class of change the other half will show, and see."""
-    del rng  # nothing here is simulated
-    present = periods(leads, as_of)[0]
-    leads, two = present.leads, present.two
-    said, seen, p = _half_check(leads, two, _codes(leads, two), model)
-    asked = np.flatnonzero(leads.per_client(two.current) > 0)
+    measured = measure(leads, model, as_of, rng)  # nothing here is simulated
+    said, seen, p = _half_check(measured, model)
+    asked = np.flatnonzero(measured["n"] > 0)
     states = tuple(CLASS_NAMES[code] for code in said[asked].tolist())
     return HalfChecks(asked, p[asked], (said == seen)[asked], states)
 
 
-def _half_check(
-    leads: Leads, two: TwoWindows, codes: tuple[IntArray, IntArray], model: Mapping[str, Json]
-) -> tuple[IntArray, IntArray, FloatArray]:
+def _half_check(measured: Measures, model: Mapping[str, Json]) -> tuple[IntArray, IntArray, FloatArray]:
     """
     Give the class that one half says, the class that the other half shows, and the probability that they agree.
 
@@ -237,15 +256,11 @@ def _half_check(
     they are many, the observed change is normal about the true one, and errs with this half where leads come in
     bursts. NaN where the other half lacks a window.
     """
-    other = leads.half()
-    tables = [
-        (leads.counts(codes[0], 3, two.current & half), leads.counts(codes[1], 3, two.previous & half))
-        for half in (~other, other)
-    ]
-    (current, previous), (other_current, other_previous) = tables
+    other_current, other_previous = measured["other_current"], measured["other_previous"]
+    current, previous = measured["current"] - other_current, measured["previous"] - other_previous
     model = model.get("of_half", model)
     correlation = np.array(model["serial_correlation_of_half"])
-    posterior = _posterior(_Counts.of(current, previous, correlation), leads, model)
+    posterior = _posterior(_Counts.of(current, previous, correlation), measured.clients, model)
     said = said_class(posterior.class_probability)
     n1, n0 = other_current.sum(axis=1), other_previous.sum(axis=1)
     known1, known0 = current.sum(axis=1), previous.sum(axis=1)
@@ -273,15 +288,13 @@ def _half_check(
     return said, class_of(change, DEAD_BAND), p
 
 
-def _data_points(leads: Leads, codes: IntArray, as_of: datetime, two: TwoWindows) -> list[list[dict[str, Json]]]:
-    end = two.windows.end
-    by_level = weekly_counts(leads, codes, 3, two.both, end)
-    leads_in_week = weekly_counts(leads, np.zeros(len(leads), dtype=np.int64), 1, two.both, end)[:, :, 0]
+def _data_points(measured: Measures, as_of: datetime) -> list[list[dict[str, Json]]]:
+    by_level = measured["weekly"]
     known = by_level.sum(axis=2)
     mean = ratio((by_level * np.array([1, 2, 3])).sum(axis=2), known)
     share = ratio(by_level[:, :, URGENCY_HIGH], known)
-    dates = week_dates(as_of, end)
-    columns = (level_names(mean), numbers(share), leads_in_week.tolist())
+    dates = week_dates(as_of, to_microseconds(as_of))
+    columns = (level_names(mean), numbers(share), measured["leads_in_week"].tolist())
     return [
         [
             {"date": date, "avg_urgency": level, "high_urgency_pct": part, "leads": n}

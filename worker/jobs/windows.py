@@ -145,21 +145,6 @@ def weekly_counts(leads: Leads, codes: IntArray, n_codes: int, mask: BoolArray, 
     return np.bincount(flat, minlength=n * N_WEEKS * n_codes).reshape(n, N_WEEKS, n_codes)
 
 
-def top_names(leads: Leads, codes: IntArray, names: Sequence[str], mask: BoolArray, limit: int) -> list[list[str]]:
-    """List each client's most frequent names, most frequent first, ties by name."""
-    result: list[list[str]] = [[] for _ in range(len(leads.clients))]
-    used = mask & (codes >= 0)
-    if not used.any():
-        return result
-    pairs, counts = np.unique(leads.client[used] * len(names) + codes[used], return_counts=True)
-    client, code = pairs // len(names), pairs % len(names)
-    # names are sorted, so the code breaks ties by name
-    for i in np.lexsort((code, -counts, client)):
-        if len(result[client[i]]) < limit:
-            result[client[i]].append(names[code[i]])
-    return result
-
-
 def level_names(mean: FloatArray) -> list[Any]:
     """Name the urgency levels nearest to means of High 3, Medium 2, Low 1; halves go up. Lists as the array's."""
     places = np.where(np.isfinite(mean), np.floor(mean + 0.5), 0).astype(np.int64)
