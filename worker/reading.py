@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 
 import numpy as np
@@ -37,6 +37,8 @@ INSTANT_COLUMNS = {"last_contact": "timestamp", "last_updated": "last_updated", 
 DETAILS = ("urgency", "tone", "confidence", "source", "intent", "language")  # what a job may do without
 CANCEL_SECONDS = 1.0
 PIECE_PAGES = 16_384  # 128 megabytes of a table
+MANY_CLIENTS = 20_000  # of more, a look-back is read slice by slice of time
+SLICES, SLICE_DAYS = 6, 10
 ORDINARY_TABLE = "r"  # the kind whose rows have a place
 HISTORY_COLUMNS = {name: f"{name}_history" for name in ("urgency", "tone", "confidence")}
 ALIASES = {"clients": "c", "lead_memory": "l", "lead_actions": "a"}  # by which every statement knows the tables
@@ -120,6 +122,8 @@ def read_leads(
         begin()
         known = known or read_clients(conn, catalogue)
         clients = known.clients
+        if of_clients is None and len(clients) > MANY_CLIENTS:
+            scope.cut_time()
         ordinal = {client_id: i for i, client_id in enumerate(clients.ids)}
         ordinals = {alias: ordinal.get(public, -1) for alias, public in known.aliases.items()}
         while True:
@@ -188,11 +192,14 @@ def _read_lead_columns(
 
 def _pieces(conn: Connection[Any], catalogue: Catalogue, scope: "_Scope", table: str) -> list[sql.Composable]:
     """
-    Give the conditions by which a table is read piece by piece, of so many pages each, where all of it is read.
+    Give the conditions by which a table is read piece by piece: of so many pages each, where all of it is read, or of
+    so many days.
 
     What is packed comes as one row, and must stay far below the gigabyte that a row may hold.
     """
     kind = catalogue.tables[table].kind
+    if scope.cuts and table == "lead_memory":
+        return _slices(scope.cuts)
     if scope.narrow or kind != ORDINARY_TABLE:
         return [sql.SQL("TRUE")]
     (pages,) = _fetch_row(conn, query("count_pages"), {"table": table})
@@ -201,6 +208,15 @@ def _pieces(conn: Connection[Any], catalogue: Catalogue, scope: "_Scope", table:
     since = [sql.SQL("TRUE"), *(sql.SQL("{} >= {}::tid").format(row, cut) for cut in cuts)]
     until = [*(sql.SQL("{} < {}::tid").format(row, cut) for cut in cuts), sql.SQL("TRUE")]
     return [sql.SQL("{} AND {}").format(*ends) for ends in zip(since, until, strict=True)]
+
+
+def _slices(cuts: Sequence[datetime]) -> list[sql.Composable]:
+    """Give the conditions by which leads are read by their last contact, before the first cut and on from each."""
+    since = [sql.SQL('l."timestamp" >= {}').format(sql.Literal(cut)) for cut in cuts]
+    until = [sql.SQL('l."timestamp" < {}').format(sql.Literal(cut)) for cut in cuts]
+    first = sql.SQL('({} OR l."timestamp" IS NULL)').format(until[0])
+    between = [sql.SQL("{} AND {}").format(*ends) for ends in zip(since, until[1:], strict=False)]
+    return [first, *between, since[-1]]
 
 
 def _read_piece(
@@ -408,7 +424,13 @@ class _Scope:
         self.narrow = since is not None or client_ids is not None
         ids, self._array = as_array(client_ids or (), catalogue.type_of("lead_memory", "client_id"))
         self._since, self._by_client = since, client_ids is not None
+        self.cuts: list[datetime] = []  # between slices of the look-back
         self.parameters: dict[str, Any] = {"since": since, "earliest": FIRST_DAY, "client_ids": ids, "seed": 0}
+
+    def cut_time(self) -> None:
+        """Have leads read slice by slice of their last contact: what comes at a time is then a part of all of them."""
+        if self._since is not None:
+            self.cuts = [self._since + timedelta(days=SLICE_DAYS * number) for number in range(1, SLICES)]
 
     def condition(self) -> sql.Composed:
         """Give the WHERE clause on lead_memory AS l; what has no id is no lead."""

@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -143,6 +143,28 @@ def test_pieces_and_a_second_connection_change_nothing(larger, monkeypatch, besi
             )
         same(packed, arrange(packed.clients, rows, actions))
         assert report.leads == len(rows)
+
+
+def test_slices_of_time_change_nothing(larger, monkeypatch):
+    conn, url = larger
+    conn.execute('ALTER TABLE lead_memory ALTER "timestamp" DROP NOT NULL')
+    conn.execute('UPDATE lead_memory SET "timestamp" = NULL WHERE id = (SELECT min(id::text)::uuid FROM lead_memory)')
+    conn.execute(
+        'UPDATE lead_memory SET "timestamp" = to_timestamp(0) WHERE id = (SELECT max(id::text)::uuid FROM lead_memory)'
+    )
+    (newest,) = conn.execute('SELECT max("timestamp") FROM lead_memory WHERE isfinite("timestamp")').fetchone()
+    since = newest - timedelta(days=40)
+    with open_pool(settings_for(url)) as database, database.read() as first:
+        catalogue = read_catalogue(first)
+        alone, report = read_leads(first, catalogue, since)
+        assert 2 < len(alone) < conn.execute("SELECT count(*) FROM lead_memory").fetchone()[0]
+        monkeypatch.setattr(reading, "MANY_CLIENTS", 0)
+        for slices, days in ((2, 10), (6, 10), (3, 0.5)):
+            monkeypatch.setattr(reading, "SLICES", slices)
+            monkeypatch.setattr(reading, "SLICE_DAYS", days)
+            sliced, again = read_leads(first, catalogue, since, beside=database.read_beside)
+            same(sliced, alone)
+            assert again == report
 
 
 def test_two_connections_see_one_instant(larger):
