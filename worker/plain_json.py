@@ -10,12 +10,10 @@ def plain_json(value: Any) -> str:
 
 
 def ensure_finite(value: Any) -> None:
-    """Raise ValueError for NaN or infinity among the floats of plain lists and dicts, of which orjson makes null."""
-    parts = value.values() if type(value) is dict else value
-    for part in parts:
-        kind = type(part)
-        if kind is float:
+    """Raise ValueError for NaN or infinity among the floats in lists and dicts, of which orjson makes null."""
+    for part in value.values() if isinstance(value, dict) else value:
+        if isinstance(part, float):
             if part - part != 0.0:
                 raise ValueError(f"{part} is no JSON")
-        elif kind is dict or kind is list:
+        elif isinstance(part, dict | list | tuple):
             ensure_finite(part)

@@ -138,6 +138,8 @@ def read_leads(
                 places = _Places.of(rows, hashes, kept)
             except _CollisionError:
                 scope.parameters["seed"] += 1
+                for future in begun:
+                    future.cancel()
                 begun.clear()
                 left = deque(statements)
             else:

@@ -119,8 +119,15 @@ class _Begun:
     """What is done of a job while the one before is written."""
 
     fit: Future[Mapping[str, Json]]
-    past: list[dict[str, Any]] | None  # as _Run.past gives it; None: not read yet
+    past: list[dict[str, Any]] | None  # as _Run.past gave it; None: nothing rests on it yet
+    more: dict[str, Any]  # as _Run.learns_from did
     looks: list[Future[_Look]] = field(default_factory=list)  # at its first shards
+
+    def call_off(self) -> None:
+        """Do nothing more of it."""
+        self.fit.cancel()
+        for look in self.looks:
+            look.cancel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,7 @@ class _Run:
     readings: Readings
     hands: Hands
     beside: OneThread = field(default_factory=OneThread)
-    begun: dict[str, "_Begun"] = field(default_factory=dict)  # by job, what is done ahead
+    begun: dict[str, _Begun] = field(default_factory=dict)  # by job, what is done ahead
 
     def close(self) -> None:
         """Call off what was begun ahead and nobody asked for."""
@@ -143,7 +150,7 @@ class _Run:
 
     def begin_ahead(self, after: str) -> None:
         """
-        Begin with the job after the one named, if its leads are read and it looks at nothing else.
+        Begin with the job after the one named, if its leads are read and it rests on nothing that is yet to be written.
 
         It is learned for, and its first shards are looked at, while the job before is written.
         """
@@ -159,17 +166,18 @@ class _Run:
 
     def _begin(self, job: Job) -> None:
         pooled, limit = self.readings.to_learn_from(job)
-        alone = not _has_any(job, NOT_LOOKED_AT_AHEAD)
-        past = self.past(job) if alone else []
-        fit = self.beside.submit(self.fit, job, pooled, self.learns_from(job, past))
-        self.begun[job.NAME] = begun = _Begun(fit, past if alone else None)
-        if not alone:
+        looked_at = not _has_any(job, NOT_LOOKED_AT_AHEAD)
+        past = self.past(job) if looked_at or _has_any(job, ["LEARNS_FROM_PAST"]) else None
+        more = self.learns_from(job, past or [])
+        fit = self.beside.submit(self.fit, job, pooled, more)
+        self.begun[job.NAME] = begun = _Begun(fit, past, more)
+        if not looked_at:
             return
         leads = self.readings.leads(self.readings.look_back(job))
 
         def look(keep: BoolArray) -> _Look:
             given = self.assignment(job, *named(job, fit.result(), limit), lease=None)
-            return self.look(Workplace(self.database, self.catalogue, given, past), leads, keep)
+            return self.look(Workplace(self.database, self.catalogue, given, past or []), leads, keep)
 
         first = self.shards(leads.clients, CLIENTS_PER_SHARD)[:LOOKED_AT_AHEAD]
         begun.looks.extend(self.beside.submit(look, keep) for keep in first)
@@ -251,6 +259,8 @@ class _Run:
                 _call_off(self.database, summary)
             raise
         finally:
+            if name in self.begun:  # it was done by others, or failed before
+                self.begun.pop(name).call_off()
             summary.seconds = round(time.monotonic() - started, 3)
             summary.passed_over = {**self.readings.passed_over, **summary.passed_over}
             log_summary(summary)
@@ -383,12 +393,14 @@ class _Work:
         if changes is not None:
             self._catch_up(changes)
             return
-        begun = self.run.begun.pop(self.job.NAME, None)
-        self.past = self.run.past(self.job) if begun is None or begun.past is None else begun.past
         reviews = getattr(self.job, "REVIEWS_CLAIMS", False)
         if self.run.readings.by_shard and not reviews and not getattr(self.job, "ONE_READING", False):
+            if not sums_up(self.job):  # for everybody's row; shards read what concerns them
+                self.past = self.run.past(self.job)
             self._hand_out()
             return
+        self.past = self.run.past(self.job)
+        begun = self._begun()
         leads = self.run.readings.leads(self.run.readings.look_back(self.job))
         if reviews:
             self.resolved = self._resolve(leads)
@@ -397,6 +409,17 @@ class _Work:
         horizon = self.run.readings.horizon
         if self.leaves_mark and horizon is not None:
             self.mark = first_mark(leads, horizon, self.request.as_of, self.version)
+
+    def _begun(self) -> _Begun | None:
+        """Give what was done ahead; None where there is nothing, or another run has written since what it rests on."""
+        begun = self.run.begun.pop(self.job.NAME, None)
+        if begun is None:
+            return None
+        past = self.past if begun.past is not None else None
+        if (begun.past, begun.more) == (past, self.run.learns_from(self.job, self.past)):
+            return begun
+        begun.call_off()
+        return None
 
     def _changes(self) -> Changes | None:
         """Read what was written since this job's last run; None: everything has to be read."""
@@ -415,23 +438,26 @@ class _Work:
         self.summary.passed_over = {**changes.passed_over, **self.summary.passed_over}
         self.mark = changes.mark
 
-    def _cut(self, leads: Leads, begun: Sequence[Future[Any]], *, with_global: bool) -> None:
+    def _cut(self, leads: Leads, begun: list[Future[Any]], *, with_global: bool) -> None:
         """
         Cut the shards out of one reading, analyse and write them here, and everybody together last.
 
-        begun : looks at the first of them.
+        begun : looks at the first of them, which are taken out of it.
         """
         place = Workplace(self.database, self.run.catalogue, self._assignment(), self.past, self.resolved)
         shards, number = self.run.shards(leads.clients, CLIENTS_PER_SHARD), 0
         calls: list[Callable[[], Any]] = [partial(self.run.look, place, leads, keep) for keep in shards[len(begun) :]]
+        of = len(begun)
         with_global = with_global and bool(leads.clients.pooled.any())
         if with_global and not sums_up(self.job):
             calls.append(lambda: place.analyse(leads.pool()))
+        of += len(calls)
         # events ask the database while they are looked at, and a signal can only stop what the main thread asks
         executor, most = (LocalExecutor(), 0) if self.job.EVENT_TYPE in NAMED else (self.run.beside, LOOKED_AT_AHEAD)
         then = partial(self.run.begin_ahead, self.job.NAME)
         measures: list[Measures] = []
-        with contextlib.closing(results_ahead(executor, calls, most, then, begun)) as results:
+        taken = (begun.pop(0) for _ in range(len(begun)))  # what was looked at is not kept until the last is written
+        with contextlib.closing(results_ahead(executor, calls, most, then, taken)) as results:
             for done, result in enumerate(results):
                 if done == len(shards):
                     self._write_of_everyone(place, result, number)
@@ -441,8 +467,8 @@ class _Work:
                         place.work_off(part, number, outcome, found)
                         number += 2 * len(part.clients)
                     measures += outcome.measures
-                self._progress(done + 1, len(begun) + len(calls))
-        if with_global and measures:
+                self._progress(done + 1, of)
+        if with_global and any(len(part.clients) for part in measures):
             self._write_of_everyone(place, place.of_everyone(measures), number)
 
     def _write_of_everyone(self, place: Workplace, found: Analysed, number: int) -> None:
@@ -480,7 +506,7 @@ class _Work:
                     result.ensure_well()
                 self._progress(done + 1, len(tasks) + with_global)
         results.ensure_none_lost()
-        if with_global and (everybody is not None or measures):
+        if with_global and (everybody is not None or any(len(part.clients) for part in measures)):
             found = place.of_everyone(measures) if everybody is None else everybody.result()
             self._write_of_everyone(place, found, number)
             self._progress(len(tasks) + 1, len(tasks) + 1)

@@ -1,6 +1,5 @@
 """A share of the clients: analysed and written in one transaction; halved where it fails, down to a single client."""
 
-import contextlib
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +30,7 @@ from worker.jobs.finding import Finding, Json
 from worker.jobs.measures import Measures
 from worker.leads import Clients, Leads
 from worker.ledger import Lease, note_shard, read_shard, renew_lease
-from worker.logs import describe_error
+from worker.logs import describe_error, get_logger
 from worker.reading import read_lead_names
 from worker.vocabulary import fold
 
@@ -128,14 +127,16 @@ class Workplace:
         keep = np.zeros(len(leads.clients), dtype=bool)
         keep[members] = True
         part = leads.of_clients(keep)
+        measures: Measures | None = None
         number = next(numbers)  # drawn before anything can fail: a repeated task counts its halves as the first one did
         try:
             client_ids = [i for i in part.clients.ids if i is not None]
             found = found or self.analyse(part)
+            measures = found.measures
             self.write(found, client_ids, number, outcome, with_global=False)
             add_counts(outcome.counts, {"clients": len(part.clients)})
-            if found.measures is not None:
-                outcome.measures.append(found.measures)
+            if measures is not None:
+                outcome.measures.append(measures)
         except WorkerError:
             raise
         except (
@@ -153,9 +154,10 @@ class Workplace:
             # The other clients' snapshots must not be lost with this one's.
             if len(members) == 1:
                 outcome.failed.append((str(leads.clients.ids[members[0]]), describe_error(exc)))
-                if sums_up(self._job):  # its leads are still among all
-                    with contextlib.suppress(Exception):  # or they are what failed
-                        outcome.measures.append(self._measure(part).of_pooled())
+                if measures is None and sums_up(self._job):
+                    measures = self._measure_alone(part)
+                if measures is not None:  # its leads are among all all the same
+                    outcome.measures.append(measures)
                 return
             for half in (members[: len(members) // 2], members[len(members) // 2 :]):
                 self._work_off(leads, half, numbers, outcome)
@@ -194,6 +196,14 @@ class Workplace:
     def _measure(self, leads: Leads) -> Measures:
         given = self.assignment
         return cast("Measuring", self._job).measure(leads, given.model, given.as_of, self._rng())
+
+    def _measure_alone(self, leads: Leads) -> Measures | None:
+        """Measure a client of whom nothing could be said; None where that fails as well, so that it is in no sum."""
+        try:
+            return self._measure(leads).of_pooled()
+        except Exception:  # noqa: BLE001 - why was told when its analysis failed
+            get_logger().warning("client.not_among_all", job=self.assignment.job, client_id=leads.clients.ids[0])
+            return None
 
     def _reconciled(self, findings: list[Finding]) -> list[Finding]:
         """Fit findings to what is on record, where their job does so."""

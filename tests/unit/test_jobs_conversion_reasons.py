@@ -155,6 +155,15 @@ def test_values_are_the_clients_own_recorded_ones(told):
     assert {item["estimated_value"] for item in pool.content["high_value_leads"]} == {150.0, 200.0}
 
 
+def test_a_client_of_whom_nothing_was_said_is_among_all_the_same(told):
+    """Its row was refused: its leads are counted, and listed, without a value."""
+    leads, model, found, _ = told
+    measured = job.measure(leads, model, AS_OF, generator())
+    silent = job.Outlook.together([measured.of_pooled()])
+    assert silent.best[0] == job.Outlook.together([measured.of_pooled(found)]).best[0]
+    assert len(silent.best[0]) == 10
+
+
 def test_a_row_that_names_the_client_counts_though_its_lead_is_gone(told):
     (first, _) = job.reconcile(told[2], [app_row("gone", 9, "70", CLIENT_IDS[0])], AS_OF)
     assert first.content["high_value_leads"][0]["estimated_value"] == 70.0

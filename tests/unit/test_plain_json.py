@@ -19,7 +19,7 @@ def snapshot(**content):
 
 
 @pytest.mark.parametrize("number", NO_NUMBERS)
-@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [x], lambda x: [1, {"b": [[], {}, [0.5, x]]}]])
+@pytest.mark.parametrize("wrap", [lambda x: x, lambda x: [x], lambda x: (x,), lambda x: [1, {"b": [[], {}, [0.5, x]]}]])
 def test_what_is_no_number_is_refused_wherever_it_stands(number, wrap):
     for write in (lambda value: ensure_finite([value]), plain_json, lambda value: as_rows([snapshot(a=wrap(value))])):
         with pytest.raises(ValueError, match=r"JSON|json"):

@@ -9,8 +9,8 @@ READS                      optional: which of worker/reading.py's DETAILS it loo
 ANALYSES_DAYS              optional: as LOOK_BACK_DAYS, for analyse, where fit looks back further
 fit(leads, as_of)          what is learned from all pooled clients together: a small, plain JSON object
 analyse(leads, model, as_of, rng)   the findings, for the clients in `leads`; each client's depend on its own leads,
-                           the model and rng alone. Called again with all pooled leads as one client for the
-                           global snapshot.
+                           the model and rng alone. Called again for the global snapshot, with all pooled leads as
+                           those of one client, or with what measure added up.
 measure(leads, model, as_of, rng)   optional: what analyse needs to know of each client's own leads, which it takes as
                            well; the global snapshot is told of the sum (worker/jobs/measures.py)
 reconcile(findings, past, as_of)    optional: fits the findings to the rows of PAST_EVENT_TYPES already written

@@ -30,12 +30,13 @@ def estimate_levels(hazard: HazardModel, exposure: Exposure, leads: Leads, rng: 
     Estimate every client's level: gamma posterior, prior of mean 1, with DRAWS draws (Wilson & Hilferty 1931).
 
     One client's draws use the same normal numbers as any other's, so that they do not depend on who else is there; in
-    an order of its own, by its id, so that where many levels meet in one count their errors cancel.
+    an order of its own, by its id, so that where many levels meet in one count their errors cancel. Leads of all
+    clients taken as one (Leads.pool) do not tell whose id is whose: each level then has numbers of its own.
     """
     n_owners = len(leads.owner_industry)
     observed, expected = client_totals(hazard, exposure, n_owners)
     shape, rate = hazard.client_shape + observed, hazard.client_shape + expected
-    if leads.clients.ids == EVERYONE.ids:  # whose is whose is not known any more, nor does it matter
+    if leads.clients.ids == EVERYONE.ids:
         noise = rng.standard_normal((n_owners, DRAWS))
     else:
         noise = rng.standard_normal(DRAWS)[orders(hashes(leads.clients))]

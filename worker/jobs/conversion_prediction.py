@@ -223,8 +223,8 @@ class Claimed:
 class Winners:
     """A client's leads that converted before; their ids are only read where values are recorded."""
 
-    leads: Ids  # all of those analysed
-    lead: IntArray
+    all_ids: Ids  # of all leads analysed
+    lead: IntArray  # which of these are winners
     _read: frozenset[str] | None = None
 
     def __len__(self) -> int:
@@ -239,7 +239,7 @@ class Winners:
     def ids(self) -> frozenset[str]:
         """Give their ids."""
         if self._read is None:
-            self._read = frozenset(self.leads[self.lead].tolist())
+            self._read = frozenset(self.all_ids[self.lead].tolist())
         return self._read
 
 
@@ -301,15 +301,16 @@ class Outlook(Measures):
         pooled = np.flatnonzero(self.clients.pooled).tolist()
         lengths = np.diff(self.bounds)
         kept = np.repeat(self.clients.pooled, lengths)
-        listed = {finding.client_id: _listed(finding) for finding in findings}
-        best = _best_of([listed.get(i, []) for i in base.clients.ids], TOP_LEADS)
+        listed: dict[str | None, Sequence[Candidate]] = dict(zip(self.clients.ids, self.best, strict=True))
+        listed |= {finding.client_id: _listed(finding) for finding in findings}  # with their values
+        best = _best_of([listed[i] for i in base.clients.ids], TOP_LEADS)
         bounds = np.concatenate([[0], np.cumsum(lengths[pooled])]).astype(np.int64)
         return Outlook(base.clients, base.sums, base.names, self.ids[kept], bounds, best)
 
     @classmethod
     def together(cls, parts: Sequence[Measures]) -> "Outlook":
         """Add up parts to the outlook of all their clients as one."""
-        own = [part for part in parts if isinstance(part, Outlook)]
+        own = [cast("Outlook", part) for part in parts]
         base = Measures.together(own)
         by_id = sorted(
             ((i or "", leads) for part in own for i, leads in zip(part.clients.ids, part.best, strict=True)),

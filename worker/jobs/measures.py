@@ -2,7 +2,7 @@
 What a job counts of each client's own leads, from which all follows that it says: of a client, or of all together.
 
 Counts add up over clients. So the row of all clients needs no second look at their leads, and no place for all of them
-at once: each share of the clients leaves its sums behind, wherever it was worked on.
+at once: each share of the clients leaves its sums behind, a kilobyte a client at most, wherever it was worked on.
 """
 
 from collections import Counter
@@ -27,7 +27,7 @@ class Measures:
 
     clients: Clients
     sums: Mapping[str, Array]
-    names: Mapping[str, Sequence[Tally]] = field(default_factory=dict)  # a tally for each client
+    names: Mapping[str, Sequence[Tally]] = field(default_factory=dict)  # a tally a client; as parts, one for all
 
     def __getitem__(self, name: str) -> Array:
         return self.sums[name]

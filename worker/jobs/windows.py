@@ -1,4 +1,4 @@
-"""What the window analyses share: two windows of leads, weekly points, names by frequency, the pieces of a snapshot."""
+"""What the window analyses share: two windows of leads, weekly points, the pieces of a snapshot."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
