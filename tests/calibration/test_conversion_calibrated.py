@@ -37,14 +37,15 @@ def predicted(plan, seed):
     world = conversion_world(plan, AS_OF, rng)
     model = conversion_prediction.fit(world.leads, AS_OF)
     found = conversion_prediction.predict(world.leads, model, AS_OF, rng)
+    claimed = conversion_prediction.Claimed.of(found.means, found.squares)
     cohort = np.flatnonzero(world.age > 0)[found.is_open]
     converted = world.converted[cohort]
-    count = np.bincount(found.cohort.client, converted, minlength=len(found.mean))
-    some = np.bincount(found.cohort.client, minlength=len(found.mean)) > 0
+    count = np.bincount(found.cohort.client, converted, minlength=len(claimed.mean))
+    some = np.bincount(found.cohort.client, minlength=len(claimed.mean)) > 0
     return Said(
-        claim=found.claim[some],
-        right=((found.low <= count) & (count <= found.high))[some],
-        covered=((found.interval_low <= count) & (count <= found.interval_high))[some],
+        claim=claimed.probability[some],
+        right=((claimed.low <= count) & (count <= claimed.high))[some],
+        covered=((claimed.interval_low <= count) & (count <= claimed.interval_high))[some],
         age=found.age,
         probability=found.probability,
         true=world.probability[cohort],
