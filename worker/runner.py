@@ -20,6 +20,7 @@ from worker.errors import RunHeldError, WorkerError
 from worker.executors import Hands, LocalExecutor, OneThread, results_ahead
 from worker.growth_brain import NAMED, Snapshot, model_version, read_past
 from worker.heartbeat import heartbeat
+from worker.insights.speech import get_ready
 from worker.jobs import Job, ReviewsClaims, load_job
 from worker.jobs.finding import Json
 from worker.jobs.measures import Measures
@@ -401,6 +402,8 @@ class _Work:
             return
         self.past = self.run.past(self.job)
         begun = self._begun()
+        if not self.run.readings.covers(self.job):  # while the server reads, nobody waits for this
+            self.run.beside.submit(get_ready)
         leads = self.run.readings.leads(self.run.readings.look_back(self.job))
         if reviews:
             self.resolved = self._resolve(leads)

@@ -21,7 +21,7 @@ from insight_findings import (
 )
 
 from worker.insights import insight_text, recommendation, recommended_actions
-from worker.insights.speech import certainty, speech, stated_confidence
+from worker.insights.speech import certainty, get_ready, speech, stated_confidence
 from worker.vocabulary import TAG_NAMES, TONES, URGENCY_NAMES
 
 LANGUAGES = ("en", "fr")
@@ -584,3 +584,9 @@ def test_every_tone_urgency_tag_and_pattern_has_a_name(language):
     names += [f"tag.{tag}" for tag in TAG_NAMES if tag not in ("None", "Other")]
     names += [f"recommendation.{pattern_type}" for pattern_type in PATTERN_TYPES]
     assert [name for name in names if not says.has(name)] == []
+
+
+def test_getting_ready_loads_every_language():
+    speech.cache_clear()
+    get_ready()
+    assert speech.cache_info().currsize == len(LANGUAGES)
