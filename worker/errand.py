@@ -18,7 +18,7 @@ from typing import Any
 
 from worker.database.pool import Database, open_pool
 from worker.errors import DatabaseShapeError, DatabaseUnavailableError, WorkerError
-from worker.garbage import collect_seldom, leave_the_rest
+from worker.garbage import be_process_of
 from worker.logs import configure_logs, get_logger
 from worker.settings import Settings
 from worker.standard_streams import ensure_standard_streams
@@ -178,7 +178,4 @@ def _say(message: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    collect_seldom()
-    code = main()
-    leave_the_rest()
-    sys.exit(code)
+    be_process_of(main)

@@ -1,6 +1,9 @@
 """Python's collector of cycles, for a process that makes many objects, hardly a cycle among them, and ends soon."""
 
 import gc
+import sys
+from collections.abc import Callable
+from typing import NoReturn
 
 OBJECTS = 200_000  # made and not yet gone, between two collections; what a run imports makes half as many
 
@@ -10,6 +13,10 @@ def collect_seldom() -> None:
     gc.set_threshold(OBJECTS, *gc.get_threshold()[1:])
 
 
-def leave_the_rest() -> None:
-    """Before the process ends: what is still there goes with it, and need not be gone through for cycles first."""
-    gc.freeze()
+def be_process_of(main: Callable[[], int]) -> NoReturn:
+    """End the process with main's exit code; what is there then goes with it, and is not gone through for cycles."""
+    collect_seldom()
+    try:
+        sys.exit(main())
+    finally:
+        gc.freeze()

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import compress
 
 import numpy as np
 
@@ -58,6 +59,11 @@ class Clients:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def only(self, keep: BoolArray) -> "Clients":
+        """Keep some of the clients."""
+        ids, language, industry = (tuple(compress(column, keep)) for column in (self.ids, self.language, self.industry))
+        return Clients(ids, language, industry, self.pooled[keep])
 
 
 EVERYONE = Clients((None,), (None,), (None,), np.ones(1, dtype=bool))  # all pooled ones as one
@@ -253,19 +259,12 @@ class Leads:
             return self
         index = np.cumsum(keep) - 1
         part = self.only(keep[self.client])
-        clients = self.clients
-        chosen = np.flatnonzero(keep)
         return replace(
             part,
-            clients=Clients(
-                tuple(clients.ids[i] for i in chosen),
-                tuple(clients.language[i] for i in chosen),
-                tuple(clients.industry[i] for i in chosen),
-                clients.pooled[keep],
-            ),
+            clients=self.clients.only(keep),
             client=index[part.client],
             owner=index[part.owner],
-            owner_industry=tuple(self.owner_industry[i] for i in chosen),
+            owner_industry=tuple(compress(self.owner_industry, keep)),
         )
 
     def pool(self) -> "Leads":

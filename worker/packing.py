@@ -42,13 +42,12 @@ def pack_flags(*columns: sql.Composable) -> sql.Composed:
     return sql.SQL("string_agg(int2send(({})::int2), '')").format(sql.SQL(" + ").join(bits))
 
 
-def pack_texts(column: sql.Composable) -> sql.Composed:
-    """Pack a text, as the client's encoding has it, which is UTF-8 in every transaction (worker/database/pool.py)."""
-    return sql.SQL(r"string_agg(coalesce(textsend({}), '\xff'), '\x00')").format(column)
+def pack_texts(*columns: sql.Composable) -> sql.Composed:
+    """
+    Pack a text, as the client's encoding has it, which is UTF-8 in every transaction (worker/database/pool.py).
 
-
-def pack_rows(*columns: sql.Composable) -> sql.Composed:
-    """Pack several texts of each row as one, for columns of few different values, of which all are seen at once."""
+    columns : of several, each row's texts become one: for columns of few different values.
+    """
     texts = [sql.SQL(r"coalesce(textsend({}), '\xff')").format(column) for column in columns]
     return sql.SQL(r"string_agg({}, '\x00')").format(sql.SQL(r" || '\xfe' || ").join(texts))
 
@@ -110,18 +109,22 @@ def unpack_labels(packed: bytes | None, n_rows: int = 0) -> Labels:
     if packed is None or 2 * n_nulls - 1 == len(packed):  # nothing but nulls, as in a column nobody fills in
         return Labels(np.zeros(n_nulls, dtype=np.int32), [None])
     labels = Labels.of(_pieces(packed))
-    return Labels(labels.codes, [None if value == NULL_TEXT else value.decode() for value in labels.values])
+    return Labels(labels.codes, [_text(piece) for piece in labels.values])
 
 
 def unpack_rows(packed: bytes | None, n_columns: int) -> list[Labels]:
-    """Give the columns of texts that pack_rows packed; null is None."""
+    """Give the columns of texts that pack_texts packed together; null is None."""
     rows = Labels.of(_pieces(packed))
     columns = zip(*(row.split(NEXT_TEXT) for row in rows.values), strict=True) if rows.values else [()] * n_columns
     result = []
     for column in columns:
-        labels = Labels.of(None if text == NULL_TEXT else text.decode() for text in column)
+        labels = Labels.of(map(_text, column))
         result.append(Labels(labels.codes[rows.codes], labels.values))
     return result
+
+
+def _text(piece: bytes) -> str | None:
+    return None if piece == NULL_TEXT else piece.decode()
 
 
 def unpack_ids(packed: bytes | None, type_name: str | None) -> Ids:

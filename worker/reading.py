@@ -104,12 +104,14 @@ def read_leads(
     Runs inside the caller's REPEATABLE READ READ ONLY transaction, a few statements whatever the number of clients.
     Test leads are left out here, deleted ones by whoever asks for their state: that depends on the instant.
     """
+    carried: list[str] | None = None  # what their leads may carry; None: all are read
     if of_clients is not None:
         known = known or read_clients(conn, catalogue)
         ours = {known.aliases.get(i, i) for i in of_clients}
         aliases = {i: public for i, public in known.aliases.items() if public in ours}
-        known = KnownClients(_only(known.clients, ours), aliases, known.unusable)
-    scope = _Scope(catalogue, since, None if known is None or of_clients is None else sorted(known.aliases), wanted)
+        chosen = np.array([i in ours for i in known.clients.ids], dtype=np.bool_)
+        known, carried = KnownClients(known.clients.only(chosen), aliases, known.unusable), sorted(aliases)
+    scope = _Scope(catalogue, since, carried, wanted)
     pieces: list[ActionColumns] = []
     with _fetching(conn, beside if _tells_of_actions(catalogue) else None) as fetch:
         statements = _action_statements(conn, catalogue, scope)
@@ -394,7 +396,7 @@ def _action_statements(conn: Connection[Any], catalogue: Catalogue, scope: "_Sco
             hash=packing.pack_hashes(sql.Identifier("a", "lead_id"), _type_of_lead_id(catalogue)),
             when=packing.pack_instants(sql.SQL("coalesce({})").format(sql.SQL(", ").join(instants))),
             converted=packing.pack_flags(converted, sql.SQL("NOT {}").format(converted)),
-            texts=packing.pack_rows(
+            texts=packing.pack_texts(
                 *(_column(has, "lead_actions", name) for name in (kind, "tag", "reversion_reason"))
             ),
             window=sql.SQL("{} AND {}").format(window if scope.narrow else everything, piece),
@@ -498,17 +500,6 @@ def _fetch(conn: Connection[Any], statement: sql.Composed, parameters: Mapping[s
     with conn.cursor(binary=True) as cursor:
         rows: list[tuple[Any, ...]] = cursor.execute(statement, parameters).fetchall()
         return rows
-
-
-def _only(clients: Clients, ids: Collection[str]) -> Clients:
-    """Keep some clients."""
-    kept = [i for i, client_id in enumerate(clients.ids) if client_id in ids]
-    return Clients(
-        tuple(clients.ids[i] for i in kept),
-        tuple(clients.language[i] for i in kept),
-        tuple(clients.industry[i] for i in kept),
-        clients.pooled[kept],
-    )
 
 
 def read_clients(conn: Connection[Any], catalogue: Catalogue) -> KnownClients:

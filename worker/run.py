@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from worker.garbage import collect_seldom, leave_the_rest
+from worker.garbage import be_process_of
 from worker.standard_streams import ensure_standard_streams
 
 HELP = (["--help"], ["-h"], ["help"])
@@ -39,11 +39,7 @@ def _run(words: list[str]) -> int:
 
 def command() -> NoReturn:
     """Be the process of one command, and end with its exit code."""
-    collect_seldom()
-    try:
-        sys.exit(main())
-    finally:
-        leave_the_rest()
+    be_process_of(main)
 
 
 if __name__ == "__main__":

@@ -372,6 +372,7 @@ class _Work:
     past: list[dict[str, Any]] = field(default_factory=list)
     resolved: Any = None  # of a job that reviews claims: what became of them
     mark: Watermark | None = None  # up to where everything is seen once this run is done
+    measures: list[Measures] = field(default_factory=list)  # of the pooled clients worked on so far
 
     @property
     def request(self) -> Request:
@@ -450,15 +451,13 @@ class _Work:
         place = Workplace(self.database, self.run.catalogue, self._assignment(), self.past, self.resolved)
         shards, number = self.run.shards(leads.clients, CLIENTS_PER_SHARD), 0
         calls: list[Callable[[], Any]] = [partial(self.run.look, place, leads, keep) for keep in shards[len(begun) :]]
-        of = len(begun)
         with_global = with_global and bool(leads.clients.pooled.any())
         if with_global and not sums_up(self.job):
             calls.append(lambda: place.analyse(leads.pool()))
-        of += len(calls)
+        of = len(begun) + len(calls)
         # events ask the database while they are looked at, and a signal can only stop what the main thread asks
         executor, most = (LocalExecutor(), 0) if self.job.EVENT_TYPE in NAMED else (self.run.beside, LOOKED_AT_AHEAD)
         then = partial(self.run.begin_ahead, self.job.NAME)
-        measures: list[Measures] = []
         taken = (begun.pop(0) for _ in range(len(begun)))  # what was looked at is not kept until the last is written
         with contextlib.closing(results_ahead(executor, calls, most, then, taken)) as results:
             for done, result in enumerate(results):
@@ -469,10 +468,9 @@ class _Work:
                         part, found = result
                         place.work_off(part, number, outcome, found)
                         number += 2 * len(part.clients)
-                    measures += outcome.measures
                 self._progress(done + 1, of)
-        if with_global and any(len(part.clients) for part in measures):
-            self._write_of_everyone(place, place.of_everyone(measures), number)
+        if with_global and self.measures:
+            self._write_of_everyone(place, place.of_everyone(self.measures), number)
 
     def _write_of_everyone(self, place: Workplace, found: Analysed, number: int) -> None:
         with self._counted() as outcome:
@@ -494,7 +492,6 @@ class _Work:
             number += 2 * len(ids)
         place = Workplace(self.database, self.run.catalogue, given, self.past)
         with_global = not self.request.clients and bool(clients.pooled.any())
-        measures: list[Measures] = []
         with (
             self._here(command),
             contextlib.closing(self.run.hands.hand_out(run_shard, tasks)) as results,
@@ -505,12 +502,11 @@ class _Work:
             for done, result in enumerate(results):
                 if result is not None:
                     self._count(result.outcome)
-                    measures += result.outcome.measures
                     result.ensure_well()
                 self._progress(done + 1, len(tasks) + with_global)
         results.ensure_none_lost()
-        if with_global and (everybody is not None or any(len(part.clients) for part in measures)):
-            found = place.of_everyone(measures) if everybody is None else everybody.result()
+        if with_global and (everybody is not None or self.measures):
+            found = place.of_everyone(self.measures) if everybody is None else everybody.result()
             self._write_of_everyone(place, found, number)
             self._progress(len(tasks) + 1, len(tasks) + 1)
 
@@ -546,6 +542,7 @@ class _Work:
             get_logger().error("client.failed", job=self.job.NAME, client_id=client_id, error=error)
             summary.failed_clients.append(client_id)
         add_counts(summary.passed_over, outcome.passed_over)
+        self.measures += [part for part in outcome.measures if len(part.clients)]
         for snapshot in outcome.shown:
             self.run.outlets.snapshot(snapshot)
 

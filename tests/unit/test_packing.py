@@ -8,7 +8,7 @@ ROWS = [("tag", "Converted", None), ("tag", "\x01 é \x02", ""), ("note", None, 
 
 
 def packed(rows):
-    """Pack rows of texts as pack_rows has the server do."""
+    """Pack rows of texts as pack_texts has the server do."""
     return b"\x00".join(b"\xfe".join(b"\xff" if t is None else t.encode() for t in row) for row in rows)
 
 

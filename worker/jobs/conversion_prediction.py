@@ -291,21 +291,18 @@ class Outlook(Measures):
     """What is expected of each client's open leads; lists have an entry a client."""
 
     ids: Ids = field(default_factory=lambda: text_ids([]))  # of the open leads, client by client
-    bounds: IntArray = field(default_factory=lambda: np.zeros(1, dtype=np.int64))  # (clients + 1,): where in ids
+    bounds: IntArray = field(default_factory=lambda: np.zeros(1, dtype=np.int64))  # (clients + 1,) in ids; no parts'
     best: Sequence[Sequence[Candidate]] = ()  # the most promising leads
     winners: Sequence[Winners] = ()  # none for all clients together, whose leads are listed with their values
 
     def of_pooled(self, findings: Sequence[Finding] = ()) -> "Outlook":
         """Keep the pooled clients' sums, their leads' ids, and the best of the leads that their findings list."""
         base = Measures.of_pooled(self)
-        pooled = np.flatnonzero(self.clients.pooled).tolist()
-        lengths = np.diff(self.bounds)
-        kept = np.repeat(self.clients.pooled, lengths)
+        kept = np.repeat(self.clients.pooled, np.diff(self.bounds))
         listed: dict[str | None, Sequence[Candidate]] = dict(zip(self.clients.ids, self.best, strict=True))
         listed |= {finding.client_id: _listed(finding) for finding in findings}  # with their values
         best = _best_of([listed[i] for i in base.clients.ids], TOP_LEADS)
-        bounds = np.concatenate([[0], np.cumsum(lengths[pooled])]).astype(np.int64)
-        return Outlook(base.clients, base.sums, base.names, self.ids[kept], bounds, best)
+        return Outlook(base.clients, base.sums, base.names, self.ids[kept], best=best)
 
     @classmethod
     def together(cls, parts: Sequence[Measures]) -> "Outlook":
@@ -316,11 +313,10 @@ class Outlook(Measures):
             ((i or "", leads) for part in own for i, leads in zip(part.clients.ids, part.best, strict=True)),
             key=lambda item: item[0],
         )
-        best = _best_of([leads for _, leads in by_id], TOP_LEADS)
+        listed = [candidate for _, leads in by_id for candidate in leads]
+        best = sorted(listed, key=lambda candidate: rank(candidate.lead))[:TOP_LEADS]
         ids = join_ids([part.ids for part in own])
-        listed = [candidate for leads in best for candidate in leads]
-        ordered = sorted(listed, key=lambda candidate: rank(candidate.lead))
-        return Outlook(base.clients, base.sums, base.names, ids, np.array([0, len(ids)]), [ordered])
+        return Outlook(base.clients, base.sums, base.names, ids, np.array([0, len(ids)]), [best])
 
 
 def _listed(finding: Finding) -> list[Candidate]:

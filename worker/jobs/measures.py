@@ -8,6 +8,7 @@ at once: each share of the clients leaves its sums behind, a kilobyte a client a
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -39,15 +40,9 @@ class Measures:
         findings : what was said of these clients, where the row of all repeats some of it.
         """
         del findings
-        pooled = np.flatnonzero(self.clients.pooled)
-        clients = Clients(
-            tuple(self.clients.ids[i] for i in pooled),
-            (None,) * len(pooled),
-            (None,) * len(pooled),
-            np.ones(len(pooled), dtype=bool),
-        )
-        names = {name: [_added(tallies[i] for i in pooled.tolist())] for name, tallies in self.names.items()}
-        return Measures(clients, {name: values[pooled] for name, values in self.sums.items()}, names)
+        pooled = self.clients.pooled
+        names = {name: [_added(compress(tallies, pooled))] for name, tallies in self.names.items()}
+        return Measures(self.clients.only(pooled), {name: values[pooled] for name, values in self.sums.items()}, names)
 
     @classmethod
     def together(cls, parts: Sequence["Measures"]) -> "Measures":
