@@ -49,6 +49,11 @@ ALIKE_ON_EVERY_SERVER = {
 }  # fmt: skip
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Run one test more at a time than there are processors: each waits for servers and processes half of its time."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(tryfirst=True)  # before those that are not asked for are left out
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Call some slow; behind a pooler, or as a member of growth_worker, skip what cannot be tried there."""
@@ -77,17 +82,32 @@ class TestServer:
     def create_database(self, template: str = "template0") -> str:
         """Make a database as a copy of the template and return how to connect to it."""
         name = f"test_{secrets.token_hex(6)}"
-        self.admin.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-        )
+        self._create(name, template)
         self.databases.append(name)
         return make_conninfo(self.conninfo, dbname=name)
 
+    def copy_into(self, conninfo: str, filled: str) -> None:
+        """Make a database anew as a copy of one that is filled and that nobody is connected to."""
+        self._drop(name_of(conninfo))
+        self._create(name_of(conninfo), name_of(filled))
+
     def drop_database(self, conninfo: str) -> None:
         """Drop it, ending what a test left connected."""
-        name = psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"]
-        self.admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(str(name))))
-        self.databases.remove(str(name))
+        self._drop(name_of(conninfo))
+        self.databases.remove(name_of(conninfo))
+
+    def _create(self, name: str, template: str) -> None:
+        self.admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+        )
+
+    def _drop(self, name: str) -> None:
+        self.admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def name_of(conninfo: str) -> str:
+    """Give the name of the database of an address."""
+    return str(psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"])
 
 
 @contextmanager
@@ -128,7 +148,7 @@ def direct(url: str) -> str:
     parts = psycopg.conninfo.conninfo_to_dict(url)
     if str(parts.get("port")) not in DIRECT:
         return url
-    return make_conninfo(DIRECT[str(parts["port"])], dbname=str(parts["dbname"]), user=str(parts["user"]))
+    return make_conninfo(DIRECT[str(parts["port"])], dbname=name_of(url), user=str(parts["user"]))
 
 
 def settings_for(url: str, **environment: str) -> Settings:
@@ -149,7 +169,7 @@ def prepared_server(programs: Path | None) -> Iterator[TestServer]:
         template = running.create_database()
         migrate_url(template)
         running.admin.execute(f"CREATE ROLE {LOGIN_ROLE} LOGIN IN ROLE growth_worker")
-        running.template = str(psycopg.conninfo.conninfo_to_dict(template)["dbname"])
+        running.template = name_of(template)
         with door_of(running):
             yield running
 
@@ -169,20 +189,33 @@ def server(request: pytest.FixtureRequest, servers: Callable[[Path | None], Test
     return servers(POSTGRESQL_15 if request.param == "postgresql-15" else None)
 
 
+@contextmanager
+def lent_database(server: TestServer, template: str = "template0") -> Iterator[str]:
+    """Lend a database that is a copy of the template, and give the address by which tests reach it."""
+    conninfo = server.create_database(template)
+    yield server.pooler.through(conninfo) if server.pooler else conninfo
+    server.drop_database(conninfo)
+
+
 @pytest.fixture
 def database_url(server: TestServer) -> Iterator[str]:
     """A migrated database without rows, of this test alone."""
-    conninfo = server.create_database(server.template)
-    yield server.pooler.through(conninfo) if server.pooler else conninfo
-    server.drop_database(conninfo)
+    with lent_database(server, server.template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared_url(server: TestServer) -> Iterator[str]:
+    """A migrated database without rows, of all tests of a module: for what is filled once, and then read or copied."""
+    with lent_database(server, server.template) as url:
+        yield url
 
 
 @pytest.fixture
 def empty_database_url(server: TestServer) -> Iterator[str]:
     """A database without anything in it, of this test alone."""
-    conninfo = server.create_database()
-    yield server.pooler.through(conninfo) if server.pooler else conninfo
-    server.drop_database(conninfo)
+    with lent_database(server) as url:
+        yield url
 
 
 @pytest.fixture

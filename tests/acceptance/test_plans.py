@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from conftest import settings_for
+from conftest import direct, settings_for
 from psycopg import sql
 from support import utc
 
@@ -37,14 +37,14 @@ ON CONFLICT DO NOTHING;
 """
 
 
-@pytest.fixture
-def filled(database_url, connect):
-    conn = connect(database_url)
-    for statement in filter(str.strip, FILL.split(";")):
-        with psycopg.ClientCursor(conn) as cursor:
-            cursor.execute(statement, {"as_of": AS_OF})
-    conn.execute("VACUUM ANALYZE")
-    return database_url
+@pytest.fixture(scope="module")
+def filled(shared_url):
+    """A database with history, which tests only read."""
+    with psycopg.connect(direct(shared_url), autocommit=True, cursor_factory=psycopg.ClientCursor) as conn:
+        for statement in filter(str.strip, FILL.split(";")):
+            conn.execute(statement, {"as_of": AS_OF})
+        conn.execute("VACUUM ANALYZE")
+    return shared_url
 
 
 def scans(conn, statement, parameters):

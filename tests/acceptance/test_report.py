@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
-from conftest import settings_for
+from conftest import direct, settings_for
 from support import run_worker
 from test_accuracy import rows_of_all_tables
 
@@ -28,17 +29,25 @@ STRANGER = "550e8400-e29b-41d4-a716-446655440000"
 ATTACK = '"><img src=x onerror=alert(1)>'
 
 
-@pytest.fixture
-def companies(database_url, connect):
-    """Six companies with their snapshots of two windows; a connection, and the ids of two, the first in French."""
-    conn = connect(database_url)
+@pytest.fixture(scope="module")
+def filled(shared_url):
+    """Six companies with their snapshots of two windows: the address, and the ids of two, the first in French."""
     world = company_world(np.random.default_rng(5), AS_OF, 6, 120, special_clients=False)
-    load_world(conn, world)
     ids = sorted(row.client_id for row in world.clients)
-    conn.execute("UPDATE clients SET language = CASE WHEN client_id = %s THEN 'fr' ELSE 'en' END", (ids[0],))
+    with psycopg.connect(direct(shared_url), autocommit=True) as conn:
+        load_world(conn, world)
+        conn.execute("UPDATE clients SET language = CASE WHEN client_id = %s THEN 'fr' ELSE 'en' END", (ids[0],))
     for day in ("2025-02-28", DAY):
-        assert run_worker(database_url, "all", "--as-of", day).code == 0
-    return conn, ids[:2]
+        assert run_worker(shared_url, "all", "--as-of", day).code == 0
+    return shared_url, ids[:2]
+
+
+@pytest.fixture
+def companies(server, filled, database_url, connect):
+    """The same companies in a database of this test alone: a connection, and those ids."""
+    url, ids = filled
+    server.copy_into(database_url, url)
+    return connect(database_url), ids
 
 
 def report(url, folder, *words, **environment):
