@@ -21,7 +21,13 @@ from worker.database.migrations import migrate
 from worker.database.pool import open_pool
 from worker.settings import Settings
 
+# For the processes that tests start, hundreds of them: none is to compile the worker anew, and of several at a time
+# none gains by threads for matrices as small as ours.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 POSTGRESQL_15 = Path("/usr/lib/postgresql/15/bin")
+MEMORY, MEMORY_FREE = Path("/dev/shm"), 4 * 2**30
 LOGIN_ROLE = "test_worker_login"
 DIRECT: dict[str, str] = {}  # a pooler's port: the server behind it
 NOT_BEHIND_A_POOLER = {  # what tests do there beside the worker, and a pooler has no way for
@@ -110,11 +116,21 @@ def name_of(conninfo: str) -> str:
     return str(psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"])
 
 
+def place_for_servers() -> str | None:
+    """
+    Give the folder where servers are made: in memory where that is large, as making a database is making 300 files.
+
+    Not pytest's tmp_path: as root a server runs as another user, who may not enter there.
+    """
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > MEMORY_FREE:
+        return str(MEMORY)
+    return "/var/tmp" if os.name == "posix" else None
+
+
 @contextmanager
 def run_server(programs: Path | None) -> Iterator[TestServer]:
     """Run a throw-away server; what it holds need not survive anything, so it writes no more carefully than that."""
-    # Not pytest's tmp_path: as root the server runs as another user, who may not enter there.
-    folder = Path(tempfile.mkdtemp(prefix="growth-brain-tests-", dir="/var/tmp" if os.name == "posix" else None))
+    folder = Path(tempfile.mkdtemp(prefix="growth-brain-tests-", dir=place_for_servers()))
     folder.chmod(0o755)
     try:
         with ExitStack() as stack:
@@ -122,6 +138,7 @@ def run_server(programs: Path | None) -> Iterator[TestServer]:
             admin = stack.enter_context(psycopg.connect(conninfo, autocommit=True))
             for setting in ("fsync", "synchronous_commit", "full_page_writes"):
                 admin.execute(sql.SQL("ALTER SYSTEM SET {} = off").format(sql.Identifier(setting)))
+            admin.execute("ALTER SYSTEM SET max_wal_size = '128MB'")  # it may be memory
             admin.execute("SELECT pg_reload_conf()")
             yield TestServer(conninfo, admin)
     finally:

@@ -95,7 +95,7 @@ def learn_shares(world: ShareWorld, rng: np.random.Generator, correlation: Float
         if world.leads is None:  # each on its own, so in any order
             values = np.tile([0.0, 1.0], world.n.size).repeat(np.stack([other, high], axis=-1).ravel())
             cell = np.repeat(np.arange(world.n.size), world.n.ravel())
-            values = values[np.lexsort((rng.random(len(cell)), cell))]
+            values = values[np.argsort(cell + rng.random(len(cell)))]
         else:
             values, cell = world.leads.high.astype(np.float64), world.leads.window * n_clients + world.leads.client
         looked_at = cell >= _first_window(world.n) * n_clients
