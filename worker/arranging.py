@@ -18,6 +18,7 @@ from worker.contacts import date_contacts
 from worker.histories import History, observe, parse_history
 from worker.lead_ids import half_by_id, order_by_client_and_id, text_ids
 from worker.leads import UNDATED, Actions, Clients, Leads, Observations
+from worker.ordering import order_by
 from worker.statistics import FloatArray, IntArray
 from worker.vocabulary import (
     ACTION_CONTACTED,
@@ -93,8 +94,8 @@ def arrange_columns(clients: Clients, rows: LeadColumns, actions: ActionColumns 
     """
     known = np.flatnonzero(rows.client >= 0)
     order = known[order_by_client_and_id(rows.client[known], rows.id[known])]
-    place = np.full(len(rows), -1, dtype=np.int64)
-    place[order] = np.arange(len(order))
+    place = np.full(len(rows), -1, dtype=np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
     rows = rows.only(order)
     done = None if actions is None else _arrange_actions(actions, place)
     histories = {
@@ -210,14 +211,15 @@ def _arrange_actions(rows: ActionColumns, place: IntArray) -> Actions:
     that it is none any more; and else by what the action is. Never by its id, which is drawn at random. An action that
     is there twice, the same in all but its id, counts once.
     """
-    lead = np.where(rows.lead >= 0, place[rows.lead], -1) if len(place) else np.full(len(rows.lead), -1)
+    lead = np.append(place, place.dtype.type(-1))[rows.lead]  # of no lead, -1, the last one
     kept = np.flatnonzero((lead >= 0) & (rows.time != UNDATED))
-    lead, time, converted = lead[kept].astype(np.int32), rows.time[kept], rows.converted[kept]
-    kind, tag = rows.kind.only(kept).folded(action_code), rows.tag.only(kept)
-    reason, reason_names = rows.reason.only(kept).named(_reason)
+    order = kept[order_by(lead[kept], rows.time[kept])]
+    tag, converted = rows.tag.only(order), rows.converted[order]
+    reason, reason_names = rows.reason.only(order).named(_reason)
+    kind = rows.kind.only(order).folded(action_code)
     actions = Actions(
-        lead=lead,
-        time=time,
+        lead=lead[order].astype(np.int32, copy=False),
+        time=rows.time[order],
         kind=kind,
         tag=tag.folded(tag_code),
         outcome=tag.folded(outcome_code),
@@ -227,29 +229,30 @@ def _arrange_actions(rows: ActionColumns, place: IntArray) -> Actions:
         excused=(converted == 0) & (reason >= 0),
         touch=np.isin(kind, TOUCHES),
     )
-    order: IntArray = np.lexsort((time, lead))
-    same = np.flatnonzero((np.diff(lead[order]) == 0) & (np.diff(time[order]) == 0))
-    if len(same):
-        order = _in_turn(actions, order, same)
-    return actions.only(order, np.arange(len(place), dtype=np.int32))
+    same = np.flatnonzero((np.diff(actions.lead) == 0) & (np.diff(actions.time) == 0))
+    return _in_turn(actions, same) if len(same) else actions
 
 
-def _in_turn(actions: Actions, order: IntArray, same: IntArray) -> IntArray:
-    """Put the actions of one lead and instant in their turn, and leave out those that are there twice."""
-    tied = np.zeros(len(order), dtype=bool)
+def _in_turn(actions: Actions, same: IntArray) -> Actions:
+    """
+    Put the actions of one lead and instant in their turn, and leave out those that are there twice.
+
+    same : the places of actions whose next one is of the same lead and instant.
+    """
+    tied = np.zeros(len(actions.lead), dtype=bool)
     tied[same] = tied[same + 1] = True
     places = np.flatnonzero(tied)
-    part = actions.only(order[places], np.arange(int(actions.lead.max()) + 1, dtype=np.int32))
+    part = actions.at(places)
     winning = part.winning_by_tag | part.winning_by_outcome
     turn = np.where(part.reverting, 2, np.where(winning, 1, 0)).astype(np.int64)
     content = (((turn * 64 + part.kind) * 64 + part.tag) * 64 + part.outcome) * 4 + part.converted + 1
     turns = np.lexsort((part.reason_code, content, part.time, part.lead))
-    order[places] = order[places][turns]
     columns = (part.lead, part.time, content, part.reason_code)
     again = np.all([np.diff(column[turns]) == 0 for column in columns], axis=0)
-    keep = np.ones(len(order), dtype=bool)
+    order, keep = np.arange(len(tied)), np.ones(len(tied), dtype=bool)
+    order[places] = places[turns]
     keep[places[1:][again]] = False
-    return order[keep]
+    return actions.at(order[keep])
 
 
 def _reason(text: Any) -> str | None:

@@ -9,6 +9,7 @@ from worker.columns import LeadColumns
 from worker.histories import ONE_CONTACT, History
 from worker.lead_ids import Ids, UuidIds
 from worker.leads import DAY, FIRST_LEAD, UNDATED, Actions, Observations
+from worker.ordering import order_by
 from worker.statistics import IntArray
 from worker.vocabulary import ACTION_INSERT
 
@@ -54,7 +55,7 @@ def _in_order(tracks: Sequence[tuple[IntArray, IntArray]]) -> tuple[IntArray, In
     lead, time = (np.concatenate(parts) for parts in zip(*tracks, strict=True))
     if len(tracks) == 1 and (np.diff(lead) > 0).all():
         return lead, time
-    order: IntArray = np.lexsort((time, lead))
+    order = order_by(lead, time)
     return lead[order], time[order]
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.ordering import order_by
 from worker.statistics import BoolArray, IntArray
 
 _SCATTER = np.uint64(0x9E3779B97F4A7C15)  # of multiplicative hashing (Knuth, The Art of Computer Programming 3, 6.4)
@@ -91,6 +92,6 @@ def order_by_client_and_id(client: IntArray, ids: Ids) -> IntArray:
     """Find the order of client first and then id, the same in whatever order the rows came."""
     if isinstance(ids, UuidIds):
         high, low = _words(ids)
-        return np.lexsort((low, high, client))
+        return order_by(client, high, low)
     texts, owners = ids.tolist(), client.tolist()
     return np.array(sorted(range(len(texts)), key=lambda i: (owners[i], texts[i])), dtype=np.int64)

@@ -121,9 +121,14 @@ class Actions:
     touch: BoolArray  # a person dealt with the lead: tag, outcome update, note, contacted
 
     def only(self, keep: BoolArray | IntArray, new_lead: IntArray) -> "Actions":
-        """Keep some of the actions, by a mask or in an order; new_lead maps old lead numbers to new ones."""
+        """Keep some of the actions; new_lead maps old lead numbers to new ones."""
+        part = self.at(keep)
+        return replace(part, lead=new_lead[part.lead])
+
+    def at(self, keep: BoolArray | IntArray) -> "Actions":
+        """Give some of the actions, by a mask or in an order."""
         return Actions(
-            new_lead[self.lead[keep]],
+            self.lead[keep],
             self.time[keep],
             self.kind[keep],
             self.tag[keep],

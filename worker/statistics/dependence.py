@@ -39,7 +39,8 @@ def estimate_serial_correlation(values: FloatArray, cell: IntArray) -> FloatArra
     correlation = np.zeros(LAGS)
     if len(cell) < 2:
         return correlation
-    _, start, n = np.unique(cell, return_index=True, return_counts=True)
+    start = np.flatnonzero(np.append(True, np.diff(cell) != 0))
+    n = np.diff(start, append=len(cell))
     size = n.astype(np.float64)
     mean = np.add.reduceat(values, start, axis=0) / size[:, None]
     index = np.repeat(np.arange(len(n)), n)
@@ -48,9 +49,9 @@ def estimate_serial_correlation(values: FloatArray, cell: IntArray) -> FloatArra
     used = n >= LEAST_IN_CELL
     products, pairs = np.zeros((LAGS, len(n))), np.zeros((LAGS, len(n)))
     for lag in range(1, LAGS + 1):
-        together = index[lag:] == index[:-lag]
-        product = (deviation[lag:] * deviation[:-lag]).sum(axis=1)
-        products[lag - 1] = np.bincount(index[lag:][together], weights=product[together], minlength=len(n))
+        product = np.einsum("ij,ij->i", deviation[lag:], deviation[:-lag])
+        product[index[lag:] != index[:-lag]] = 0.0
+        products[lag - 1] = np.bincount(index[lag:], weights=product, minlength=len(n))
         pairs[lag - 1] = np.maximum(n - lag, 0)
     products, pairs, size, squares = products[:, used], pairs[:, used], size[used], squares[used]
     if squares.sum() <= 0:

@@ -1,0 +1,32 @@
+"""The order of very many rows by two or more keys, as np.lexsort has it, in less time."""
+
+import numpy as np
+
+from worker.statistics import IntArray
+
+
+def order_by(first: IntArray, second: IntArray, *further: IntArray) -> IntArray:
+    """
+    Find the order of rows by their first key, then the second, then the others; rows equal in all stay as they are.
+
+    first : not negative, below 2**31, as are the rows.
+
+    Meant for a second key that is nearly in order, as instants are in a table that grows: what is left to do is to sort
+    words of the first key and the place, which is six times as fast as finding the order of either. Other keys decide
+    among the few rows that are equal in both.
+    """
+    n = len(first)
+    by_second = None if (second[1:] >= second[:-1]).all() else np.argsort(second, kind="stable")
+    bits = n.bit_length()
+    word = (first if by_second is None else first[by_second]).astype(np.int64) << bits
+    word |= np.arange(n)
+    word.sort()
+    word &= (1 << bits) - 1
+    order: IntArray = word if by_second is None else by_second[word]
+    if further and n:
+        same = np.flatnonzero((np.diff(first[order]) == 0) & (second[order[1:]] == second[order[:-1]]))
+        tied = np.zeros(n, dtype=np.bool_)
+        tied[same] = tied[same + 1] = True
+        rows = np.sort(order[tied])  # as they were
+        order[tied] = rows[np.lexsort([key[rows] for key in (*further[::-1], second, first)])]
+    return order
