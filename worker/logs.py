@@ -17,10 +17,18 @@ from numbers import Integral, Real
 from typing import Any, TextIO, cast
 from urllib.parse import unquote
 
-import structlog
-
 from worker.errors import WorkerError
 from worker.terminal import wants_colour
+
+# structlog loads rich where there is any, which takes as long as itself, for tracebacks that are shown otherwise here.
+_RICH = sys.modules.get("rich")
+sys.modules["rich"] = None  # type: ignore[assignment] # as if there were none
+try:
+    import structlog
+finally:
+    del sys.modules["rich"]
+    if _RICH is not None:
+        sys.modules["rich"] = _RICH
 
 MASK = "***"
 LONGEST_TEXT = 20_000  # characters of one value; of a longer one the middle is left out

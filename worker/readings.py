@@ -100,6 +100,7 @@ class Readings:
         self._database, self._catalogue, self._request = database, catalogue, request
         self._rests_on = rests_on(database.settings, request)
         self._details = details_read(request.jobs)
+        self._leaves_mark = any(getattr(load_job(name), "INCREMENTAL", False) for name in request.jobs)
         self._whole, self._sample = _Kept(), _Kept()
         self._known: Clients | None = None
         self._past_periods: int | None = None
@@ -118,7 +119,8 @@ class Readings:
             far = days if self.by_shard else longest(self.look_back(load_job(name)) for name in self._request.jobs)
 
             def read(conn: Connection[Any]) -> tuple[Leads, ReadingReport]:
-                self.horizon = read_horizon(conn, self._catalogue, *self._rests_on)
+                if self._leaves_mark:
+                    self.horizon = read_horizon(conn, self._catalogue, *self._rests_on)
                 since = read_since(self._request.as_of, far)
                 return read_leads(conn, self._catalogue, since, None, self._details, beside=self._database.read_beside)
 

@@ -40,7 +40,6 @@ from worker.registry import (
 from worker.request import Request, is_left, left_after, log_summary
 from worker.sample import hashes
 from worker.settings import Settings
-from worker.shard_tasks import Command, ShardTask, run_shard, with_place
 from worker.shards import Analysed, Assignment, Outcome, Workplace, add_counts, sums_up
 from worker.statistics import BoolArray
 from worker.summary import JobSummary
@@ -72,6 +71,7 @@ def run_jobs(
     history: History | None = None,
     *,
     hands: Hands | None = None,
+    catalogue: Future[Catalogue] | None = None,
 ) -> list[JobSummary]:
     """
     Run jobs one after the other on one reading of the leads, or on a history of them that was read before.
@@ -83,14 +83,15 @@ def run_jobs(
     ones, which rest on it, to that process.
 
     hands : an executor that stays open for the next call; None: one of this call alone, as the request names it.
+    catalogue : what require_ready finds, where it was asked before; None: it is asked now.
     """
-    catalogue = require_ready(database)
-    by_shard = history is None and reads_by_shard(database, catalogue, request.executor)
-    readings = Readings(database, catalogue, request, history, by_shard=by_shard)
+    found = require_ready(database) if catalogue is None else catalogue.result()
+    by_shard = history is None and reads_by_shard(database, found, request.executor)
+    readings = Readings(database, found, request, history, by_shard=by_shard)
     summaries: list[JobSummary] = []
     with (
         contextlib.nullcontext(hands) if hands is not None else Hands(request.executor) as opened,
-        contextlib.closing(_Run(database, settings, request, outlets, catalogue, readings, opened)) as run,
+        contextlib.closing(_Run(database, settings, request, outlets, found, readings, opened)) as run,
     ):
         for name in request.jobs:
             ahead = next((summary.job for summary in summaries if summary.status == "held"), None)
@@ -482,6 +483,8 @@ class _Work:
 
         Where it does not follow from the shards' sums, everybody is looked at meanwhile.
         """
+        from worker.shard_tasks import Command, ShardTask, run_shard, with_place  # noqa: PLC0415 - seldom needed
+
         self._learn()
         clients, given = self.run.readings.clients(), self._assignment()
         command = Command.here(self.database, secrets.token_hex(8))
@@ -492,8 +495,9 @@ class _Work:
             number += 2 * len(ids)
         place = Workplace(self.database, self.run.catalogue, given, self.past)
         with_global = not self.request.clients and bool(clients.pooled.any())
-        with (
-            self._here(command),
+        is_local, none = self.run.hands.is_local, contextlib.nullcontext()
+        with (  # tasks that are worked off in this process use what it has opened
+            with_place(command, self.database, self.run.catalogue) if is_local else none,
             contextlib.closing(self.run.hands.hand_out(run_shard, tasks)) as results,
         ):
             everybody: Future[Analysed] | None = None
@@ -509,12 +513,6 @@ class _Work:
             found = place.of_everyone(self.measures) if everybody is None else everybody.result()
             self._write_of_everyone(place, found, number)
             self._progress(len(tasks) + 1, len(tasks) + 1)
-
-    def _here(self, command: Command) -> contextlib.AbstractContextManager[None]:
-        """Let tasks that are worked off in this process use what it has opened."""
-        if self.run.hands.is_local:
-            return with_place(command, self.database, self.run.catalogue)
-        return contextlib.nullcontext()
 
     def _analyse_everybody(self, place: Workplace) -> Analysed:
         days = getattr(self.job, "ANALYSES_DAYS", self.job.LOOK_BACK_DAYS)

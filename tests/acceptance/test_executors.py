@@ -21,6 +21,7 @@ import worker.reading
 import worker.readings
 import worker.runner
 import worker.sample
+import worker.shard_tasks
 from worker.jobs import load_job
 
 pytestmark = pytest.mark.parametrize("server", ["embedded"], indirect=True)  # nothing here depends on the version
@@ -241,16 +242,16 @@ def test_a_client_that_the_database_refuses_is_named(fresh):
 def test_nothing_secret_travels_in_a_task(fresh, monkeypatch):
     """Another server's address has a password; what an executor is given is pickled here as it would be there."""
     url = make_conninfo(fresh(), password=SECRET)
-    sent = []
+    sent, run_shard = [], worker.shard_tasks.run_shard
 
     def pickled(task):
         sent.append(pickle.dumps(task))
         assert "learned" not in repr(task)
         assert numbered(9, 1) not in repr(task)
-        return worker.shard_tasks.run_shard(pickle.loads(sent[-1]))
+        return run_shard(pickle.loads(sent[-1]))
 
     monkeypatch.setattr(worker.readings, "CLIENTS_IN_MEMORY", 0)
-    monkeypatch.setattr(worker.runner, "run_shard", pickled)
+    monkeypatch.setattr(worker.shard_tasks, "run_shard", pickled)
     assert run_worker(url, *ALL, "--shards", 2).code == 0
     host = conninfo_to_dict(url)["host"]
     assert len(sent) >= 10

@@ -332,6 +332,17 @@ def test_a_run_that_another_process_holds(database_url, company):
     run(database_url, "urgency_trend", "--as-of", DAY, "--dry-run")  # needs no lease
 
 
+@pytest.mark.usefixtures("company")
+def test_a_single_run_loads_no_library_that_it_can_do_without(database_url):
+    code = (
+        "import sys; from worker.run import main; code = main(sys.argv[1:]);"
+        " print({'rich', 'scipy', 'numpy.ma', 'sklearn'} & set(sys.modules)); sys.exit(code)"
+    )
+    done = run_python(database_url, "-c", code, "engagement_score", "--as-of", DAY)
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1] == "set()"
+
+
 def test_nothing_to_do_is_told_as_the_run_tells_it_without_its_libraries(database_url, company, monkeypatch):
     """A cron line that finds its work done, or in other hands, does not wait for numpy; what it says is the same."""
     conn, _ = company

@@ -106,7 +106,9 @@ def jobs(
 
 
 def _run(settings: Settings, request: Any, *, as_json: bool) -> int:
-    from worker.database.pool import open_pool  # noqa: PLC0415 - as above
+    from worker.database.inspection import require_ready  # noqa: PLC0415 - as above
+    from worker.database.pool import open_pool  # noqa: PLC0415
+    from worker.executors import OneThread  # noqa: PLC0415
     from worker.progress import progress_bar  # noqa: PLC0415
     from worker.request import tell_nothing_to_do  # noqa: PLC0415
     from worker.summary import JobSummary  # noqa: PLC0415
@@ -116,11 +118,13 @@ def _run(settings: Settings, request: Any, *, as_json: bool) -> int:
 
     summaries: list[JobSummary] = []
     try:
-        with open_pool(settings) as database, progress_bar() as progress:
+        with open_pool(settings) as database, progress_bar() as progress, OneThread() as beside:
             if not tell_nothing_to_do(database, request, summaries.append):
-                from worker.runner import Outlets, run_jobs  # noqa: PLC0415 - numpy comes with it
+                catalogue = beside.submit(require_ready, database)  # while numpy is loaded, which comes with the next
+                from worker.runner import Outlets, run_jobs  # noqa: PLC0415
 
-                run_jobs(database, settings, request, Outlets(print_snapshot, progress, summaries.append))
+                outlets = Outlets(print_snapshot, progress, summaries.append)
+                run_jobs(database, settings, request, outlets, catalogue=catalogue)
     finally:  # also when a signal or an error ends the run: what was done until then is told
         if summaries:
             _print_summaries(summaries, request, as_json=as_json)

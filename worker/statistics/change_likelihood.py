@@ -66,9 +66,9 @@ def _of_counts(counts: FloatArray, grid: FloatArray, level_prior: tuple[float, f
     high, other = counts[:, 0] + counts[:, 2], counts[:, 1] + counts[:, 3]
     # no nodes reach the end of a prior with a parameter below a half; without change the integral is known
     unchanged = betaln(a + high, b + other) + np.log(2 / np.pi)
-    for step in np.unique(steps):
+    for step in sorted(set(steps.tolist())):  # np.unique would load numpy.ma
         rows = np.flatnonzero(steps == step)
-        nodes = NODES * 2 ** int(step)
+        nodes = NODES * 2**step
         result[rows] = _integrate(counts[rows], tuple(grid.tolist()), nodes, a, b) - cut
         result[np.ix_(rows, still)] = (unchanged[rows] + np.log(nodes))[:, None]
     return result
