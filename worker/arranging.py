@@ -35,6 +35,8 @@ from worker.vocabulary import (
     urgency_code,
 )
 
+COLUMNS = tuple(name for name in Actions.__slots__ if name != "reason_names")
+BLOCK = 2**18  # actions that are put in their turn in one go
 TOUCHES = (ACTION_OUTCOME_UPDATE, ACTION_TAG, ACTION_NOTE, ACTION_CONTACTED)
 
 
@@ -98,6 +100,7 @@ def arrange_columns(clients: Clients, rows: LeadColumns, actions: ActionColumns 
     place[order] = np.arange(len(order), dtype=np.int32)
     rows = rows.only(order)
     done = None if actions is None else _arrange_actions(actions, place)
+    del actions  # are let go, where nobody else has them
     histories = {
         name: {row: parse_history(text) for row, text in rows.histories.get(name, {}).items()} for name in ATTRIBUTES
     }
@@ -212,8 +215,12 @@ def _arrange_actions(rows: ActionColumns, place: IntArray) -> Actions:
     is there twice, the same in all but its id, counts once.
     """
     lead = np.append(place, place.dtype.type(-1))[rows.lead]  # of no lead, -1, the last one
-    kept = np.flatnonzero((lead >= 0) & (rows.time != UNDATED))
-    order = kept[order_by(lead[kept], rows.time[kept])]
+    placed = (lead >= 0) & (rows.time != UNDATED)
+    if placed.all():
+        order = order_by(lead, rows.time)
+    else:
+        kept = np.flatnonzero(placed)
+        order = kept[order_by(lead[kept], rows.time[kept])]
     tag, converted = rows.tag.only(order), rows.converted[order]
     reason, reason_names = rows.reason.only(order).named(_reason)
     kind = rows.kind.only(order).folded(action_code)
@@ -235,24 +242,34 @@ def _arrange_actions(rows: ActionColumns, place: IntArray) -> Actions:
 
 def _in_turn(actions: Actions, same: IntArray) -> Actions:
     """
-    Put the actions of one lead and instant in their turn, and leave out those that are there twice.
+    Put the actions of one lead and instant in their turn, in place, and leave out those that are there twice.
 
     same : the places of actions whose next one is of the same lead and instant.
     """
-    tied = np.zeros(len(actions.lead), dtype=bool)
+    tied, keep = (np.full(len(actions.lead), value) for value in (False, True))
     tied[same] = tied[same + 1] = True
-    places = np.flatnonzero(tied)
-    part = actions.at(places)
-    winning = part.winning_by_tag | part.winning_by_outcome
-    turn = np.where(part.reverting, 2, np.where(winning, 1, 0)).astype(np.int64)
-    content = (((turn * 64 + part.kind) * 64 + part.tag) * 64 + part.outcome) * 4 + part.converted + 1
-    turns = np.lexsort((part.reason_code, content, part.time, part.lead))
-    columns = (part.lead, part.time, content, part.reason_code)
-    again = np.all([np.diff(column[turns]) == 0 for column in columns], axis=0)
-    order, keep = np.arange(len(tied)), np.ones(len(tied), dtype=bool)
-    order[places] = places[turns]
-    keep[places[1:][again]] = False
-    return actions.at(order[keep])
+    first = tied.copy()  # of those that are tied with one another
+    first[same + 1] = False
+    starts, places = np.flatnonzero(first[tied]), np.flatnonzero(tied)
+    cuts = starts[np.searchsorted(starts, np.arange(BLOCK, len(places), BLOCK), side="right") - 1]
+    for block in np.split(places, cuts):
+        part = actions.at(block)
+        winning = part.winning_by_tag | part.winning_by_outcome
+        turn = np.where(part.reverting, 2, np.where(winning, 1, 0)).astype(np.int64)
+        content = (((turn * 64 + part.kind) * 64 + part.tag) * 64 + part.outcome) * 4 + part.converted + 1
+        turns = np.lexsort((part.reason_code, content, part.time, part.lead))
+        columns = (part.lead, part.time, content, part.reason_code)
+        again = np.all([np.diff(column[turns]) == 0 for column in columns], axis=0)
+        moved = part.at(turns)
+        for name in COLUMNS:
+            getattr(actions, name)[block] = getattr(moved, name)
+        keep[block[1:][again]] = False
+    if keep.all():
+        return actions
+    n_kept = int(keep.sum())
+    for name in COLUMNS:  # one column at a time is there twice
+        getattr(actions, name)[:n_kept] = getattr(actions, name)[keep]
+    return actions.at(slice(n_kept))
 
 
 def _reason(text: Any) -> str | None:

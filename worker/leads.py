@@ -125,8 +125,8 @@ class Actions:
         part = self.at(keep)
         return replace(part, lead=new_lead[part.lead])
 
-    def at(self, keep: BoolArray | IntArray) -> "Actions":
-        """Give some of the actions, by a mask or in an order."""
+    def at(self, keep: BoolArray | IntArray | slice) -> "Actions":
+        """Give some of the actions, by a mask, in an order or by a slice."""
         return Actions(
             self.lead[keep],
             self.time[keep],

@@ -107,7 +107,7 @@ def unpack_labels(packed: bytes | None, n_rows: int = 0) -> Labels:
     """Give a column of texts that repeat; null is None."""
     n_nulls = n_rows if packed is None else packed.count(NULL_TEXT)
     if packed is None or 2 * n_nulls - 1 == len(packed):  # nothing but nulls, as in a column nobody fills in
-        return Labels(np.zeros(n_nulls, dtype=np.int32), [None])
+        return Labels(np.zeros(n_nulls, dtype=np.uint8), [None])
     labels = Labels.of(_pieces(packed))
     return Labels(labels.codes, [_text(piece) for piece in labels.values])
 

@@ -167,9 +167,9 @@ def read_leads(
         test_leads=int(rows.is_test.sum()),
         unusable_clients=known.unusable,
     )
-    columns = [_of_nobody(rows, ~(used & real))]
-    del rows, places, pieces  # very many rows are there twice while they are arranged, and need not be three times
-    leads = arrange_columns(clients, columns.pop(), actions)
+    columns: list[Any] = [actions, _of_nobody(rows, ~(used & real))]
+    del rows, actions, places, pieces  # very many rows are there twice while they are arranged: not three times
+    leads = arrange_columns(clients, columns.pop(), columns.pop())
     return leads, replace(report, leads=len(leads), undated=int((leads.arrival == UNDATED).sum()))
 
 

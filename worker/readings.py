@@ -12,6 +12,7 @@ from psycopg import Connection
 from worker.database.catalogue import Catalogue
 from worker.database.pool import Database
 from worker.database.queries import query
+from worker.garbage import give_back
 from worker.jobs import Job, details_read, load_job, longest
 from worker.leads import WINDOW_DAYS, Clients, Leads, Windows, from_microseconds
 from worker.logs import get_logger
@@ -21,6 +22,7 @@ from worker.sample import learned_from, of_sample, past_periods, sample_limit
 from worker.settings import LOCAL, Settings
 from worker.watermark import Horizon, read_horizon
 
+MANY_LEADS = 500_000  # of more, reading takes noticeably more memory than they keep
 CLIENTS_IN_MEMORY = 20_000  # of more, shards read their own leads instead of being cut out of one reading
 
 
@@ -125,6 +127,8 @@ class Readings:
                 return read_leads(conn, self._catalogue, since, None, self._details, beside=self._database.read_beside)
 
             leads, report = self._database.retrying(read, read_only=True)
+            if report.leads > MANY_LEADS:
+                give_back()
             self._whole.keep(leads, far)
             self._known, self.passed_over = leads.clients, report.passed_over()
             ensure_clients_known(leads.clients, self._request.clients)

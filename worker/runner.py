@@ -18,6 +18,7 @@ from worker.database.inspection import require_ready
 from worker.database.pool import Database
 from worker.errors import RunHeldError, WorkerError
 from worker.executors import Hands, LocalExecutor, OneThread, results_ahead
+from worker.garbage import give_back
 from worker.growth_brain import NAMED, Snapshot, model_version, read_past
 from worker.heartbeat import heartbeat
 from worker.insights.speech import get_ready
@@ -27,7 +28,7 @@ from worker.jobs.measures import Measures
 from worker.leads import Clients, Leads
 from worker.ledger import Lease, finish_run, read_last_period, read_run, release_run, try_claim
 from worker.logs import describe_error, get_logger
-from worker.readings import History, Readings, reads_by_shard, rests_on
+from worker.readings import MANY_LEADS, History, Readings, reads_by_shard, rests_on
 from worker.registry import (
     Choice,
     ScoredJob,
@@ -410,6 +411,8 @@ class _Work:
         if reviews:
             self.resolved = self._resolve(leads)
         self._learn(begun)
+        if len(leads) > MANY_LEADS:
+            give_back()
         self._cut(leads, [] if begun is None else begun.looks, with_global=not self.request.clients)
         horizon = self.run.readings.horizon
         if self.leaves_mark and horizon is not None:

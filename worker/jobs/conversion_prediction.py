@@ -61,7 +61,7 @@ from worker.jobs.conversion_value import rank, recorded_values, with_values
 from worker.jobs.finding import Check, Claim, Finding, Json
 from worker.jobs.measures import Array, Measures, count_names, most_frequent
 from worker.jobs.windows import LEVEL, interval_json, number
-from worker.lead_ids import Ids, join_ids, text_ids
+from worker.lead_ids import Ids, join_ids, sorted_texts, text_ids
 from worker.leads import DAY, EVERYONE, OPEN, WINDOW_DAYS, Leads, from_microseconds, to_microseconds
 from worker.lifecycle import age_days
 from worker.statistics import BoolArray, FloatArray, IntArray
@@ -502,4 +502,7 @@ def _based_on(model: Mapping[str, Json], own: int | None) -> str:
 
 def cohort_hash(ids: Ids) -> str:
     """Name a set of leads, whatever their order."""
-    return hashlib.sha256("\n".join(sorted(ids.tolist())).encode()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for block, texts in enumerate(sorted_texts(ids)):
+        digest.update(("\n" * (block > 0) + "\n".join(texts)).encode())
+    return digest.hexdigest()[:16]
