@@ -53,6 +53,7 @@ FIXED_CENTRE = 0.5  # prior probability that past periods had the centre of this
 
 LEAST_WEIGHT = 1e-4  # of a candidate beside the best one; the rest changes no probability by .001
 TINY = 1e-30
+MULTIPLIED = 8  # of such: their product is far from the smallest double
 BLOCK_ROWS = 8
 
 
@@ -221,15 +222,22 @@ def _log_evidence(log_likelihood: FloatArray, among: Candidates) -> FloatArray:
     """
     Sum over clients the log probability of their data under each candidate, shape (still shares, shapes).
 
-    In single precision: sums of logarithms need no more digits.
+    One logarithm for the product of several clients' probabilities: none is below TINY.
     """
     if len(log_likelihood) == 0:
         return np.zeros(among.shape_weights.shape)
-    changed, stayed = (part.astype(np.float32) for part in _changed_and_stayed(log_likelihood, among))
+    changed, stayed = _changed_and_stayed(log_likelihood, among)
+    size = -(-len(changed) // MULTIPLIED)
+    parts = [slice(start, start + size) for start in range(0, len(changed), size)]
     result = np.empty(among.shape_weights.shape)
-    for i, share in enumerate(STILL_SHARES.astype(np.float32)):
-        mixed = share * stayed + (1 - share) * changed + np.float32(TINY)
-        result[i] = np.log(mixed, out=mixed).sum(axis=0, dtype=np.float64)
+    product, factor = np.empty((size, changed.shape[1])), np.empty((size, changed.shape[1]))
+    for i, share in enumerate(STILL_SHARES.tolist()):
+        product.fill(1.0)
+        for rows in parts:
+            mixed = np.multiply(changed[rows], 1 - share, out=factor[: len(changed[rows])])
+            mixed += share * stayed[rows] + TINY
+            product[: len(mixed)] *= mixed
+        result[i] = np.log(product, out=product).sum(axis=0)
     return result
 
 
