@@ -11,9 +11,14 @@ def plain_json(value: Any) -> str:
 
 def ensure_finite(value: Any) -> None:
     """Raise ValueError for NaN or infinity among the floats in lists and dicts, of which orjson makes null."""
-    for part in value.values() if isinstance(value, dict) else value:
-        if isinstance(part, float):
-            if part - part != 0.0:
-                raise ValueError(f"{part} is no JSON")
-        elif isinstance(part, dict | list | tuple):
-            ensure_finite(part)
+    left = [value]
+    for held in left:  # which grows meanwhile
+        for part in held.values() if isinstance(held, dict) else held:
+            kind = type(part)  # compared first: nearly all are of these, and there are very many
+            if kind is str or kind is int or part is None:
+                continue
+            if isinstance(part, float):
+                if part - part != 0.0:
+                    raise ValueError(f"{part} is no JSON")
+            elif isinstance(part, dict | list | tuple):
+                left.append(part)

@@ -7,7 +7,7 @@ import pytest
 
 from worker import lead_ids
 from worker.jobs.conversion_prediction import cohort_hash
-from worker.lead_ids import UuidIds, sorted_texts, text_ids
+from worker.lead_ids import UuidIds, lines_in_order, text_ids
 
 
 @pytest.fixture(params=["uuids", "texts"])
@@ -21,7 +21,7 @@ def ids(request):
 def test_they_come_in_order_whatever_the_blocks(ids, monkeypatch, block):
     whole = cohort_hash(ids)
     monkeypatch.setattr(lead_ids, "BLOCK", block)
-    assert [text for texts in sorted_texts(ids) for text in texts] == sorted(ids.tolist())
+    assert b"".join(lines_in_order(ids)).decode().splitlines() == sorted(ids.tolist())
     assert cohort_hash(ids) == whole
 
 

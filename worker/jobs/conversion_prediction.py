@@ -61,7 +61,7 @@ from worker.jobs.conversion_value import rank, recorded_values, with_values
 from worker.jobs.finding import Check, Claim, Finding, Json
 from worker.jobs.measures import Array, Measures, count_names, most_frequent
 from worker.jobs.windows import LEVEL, interval_json, number
-from worker.lead_ids import Ids, join_ids, sorted_texts, text_ids
+from worker.lead_ids import Ids, join_ids, lines_in_order, text_ids
 from worker.leads import DAY, EVERYONE, OPEN, WINDOW_DAYS, Leads, from_microseconds, to_microseconds
 from worker.lifecycle import age_days
 from worker.statistics import BoolArray, FloatArray, IntArray
@@ -257,10 +257,12 @@ def evaluate(leads: Leads, model: Mapping[str, Json], as_of: datetime) -> Mappin
     it is not defined: there is no lead, or (auc, calibration_slope) all or none converted.
     """
     found = predict(leads, model, as_of, generator_at(as_of))
+    is_open, probability = found.is_open, found.probability
+    del found  # of very many leads it is large
     outcomes = read_outcomes(leads, as_of)
-    told = ~outcomes.void[found.is_open]
-    converted = outcomes.converted[found.is_open][told]
-    scores = score(found.probability[told], converted)
+    told = ~outcomes.void[is_open]
+    converted = outcomes.converted[is_open][told]
+    scores = score(probability[told], converted)
     return {
         "leads": len(converted),
         "conversions": int(converted.sum()),
@@ -503,6 +505,8 @@ def _based_on(model: Mapping[str, Json], own: int | None) -> str:
 def cohort_hash(ids: Ids) -> str:
     """Name a set of leads, whatever their order."""
     digest = hashlib.sha256()
-    for block, texts in enumerate(sorted_texts(ids)):
-        digest.update(("\n" * (block > 0) + "\n".join(texts)).encode())
+    held = b""
+    for lines in lines_in_order(ids):
+        digest.update(held + lines[:-1])
+        held = lines[-1:]  # between two ids, and not behind the last
     return digest.hexdigest()[:16]

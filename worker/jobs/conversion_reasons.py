@@ -61,17 +61,18 @@ def explain(hazard: HazardModel, features: Sequence[Feature], leads: Promising) 
     told = np.abs(effects) > np.maximum(np.stack([part.noise for part in parts], axis=1), ROUNDING)
     total, other = effects.sum(axis=1), np.where(told, 0.0, effects).sum(axis=1)
     order = np.argsort(-np.abs(effects), axis=1, kind="stable")
+    rows = zip(*(column.tolist() for column in (total, other, effects, told, order)), strict=True)
     return [
         {
-            "log_hazard": float(total[i]),
-            "other_log_hazard": float(other[i]),
+            "log_hazard": log_hazard,
+            "other_log_hazard": rest,
             "reasons": [
-                {"reason": parts[j].reason, "value": parts[j].value[i], "log_hazard": float(effects[i, j])}
-                for j in order[i]
-                if told[i, j]
+                {"reason": parts[j].reason, "value": parts[j].value[i], "log_hazard": effect[j]}
+                for j in turn
+                if is_told[j]
             ],
         }
-        for i in range(len(leads.age))
+        for i, (log_hazard, rest, effect, is_told, turn) in enumerate(rows)
     ]
 
 
