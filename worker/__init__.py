@@ -21,9 +21,10 @@ runner.py             one run of one job: claim, read, fit, analyse shard by sha
   watermark.py        which clients' rows changed since a job last looked
   registry.py         which fitted conversion model speaks
 reading.py            the only door from rows to arrays: packing.py takes whole columns, columns.py holds them,
-                      arranging.py lays out what was known when; contacts.py, histories.py, lead_ids.py, ordering.py,
-                      vocabulary.py
-leads.py              Leads: arrays, with what was known of each lead when; episodes.py, lifecycle.py how leads end
+                      arranging.py lays out what was known when; fetching.py, contacts.py, histories.py, lead_ids.py,
+                      ordering.py, vocabulary.py
+leads.py              Leads: arrays, with what was known of each lead when; actions.py what was done with them;
+                      episodes.py, lifecycle.py how leads end
 jobs/                 one module a job, each the same shape: fit(leads, as_of), analyse(leads, model, as_of, rng)
 statistics/           estimates on plain arrays, each with its source; knows no database, log or clock
 review/               past claims, what became of them, and what follows; accuracy.py shows it

@@ -12,19 +12,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from worker.actions import Actions, Deeds
 from worker.columns import ATTRIBUTES, INSTANTS, LABELS, NO_NUMBER, ActionColumns, Labels, LeadColumns, usable
 from worker.contacts import date_contacts
 from worker.histories import History, observe, parse_history
 from worker.lead_ids import half_by_id, order_by_client_and_id, text_ids
-from worker.leads import UNDATED, Actions, Clients, Leads, Observations
+from worker.leads import UNDATED, Clients, Leads, Observations
 from worker.ordering import order_by
-from worker.statistics import FloatArray, IntArray
+from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.vocabulary import (
-    ACTION_CONTACTED,
-    ACTION_NOTE,
-    ACTION_OUTCOME_UPDATE,
-    ACTION_TAG,
     action_code,
     clean_text,
     intent_name,
@@ -35,9 +33,7 @@ from worker.vocabulary import (
     urgency_code,
 )
 
-COLUMNS = tuple(name for name in Actions.__slots__ if name != "reason_names")
-BLOCK = 2**18  # actions that are put in their turn in one go
-TOUCHES = (ACTION_OUTCOME_UPDATE, ACTION_TAG, ACTION_NOTE, ACTION_CONTACTED)
+_CONVERTED: dict[str | None, int] = {"true": 1, "false": 0}
 
 
 def arrange(clients: Clients, rows: Sequence[tuple[Any, ...]], action_rows: Sequence[tuple[Any, ...]] | None) -> Leads:
@@ -67,7 +63,9 @@ def arrange(clients: Clients, rows: Sequence[tuple[Any, ...]], action_rows: Sequ
         },
     )
     last = {row[0]: i for i, row in sorted(enumerate(rows), key=lambda item: ordinal[item[1][1]])}
-    return arrange_columns(clients, leads, None if action_rows is None else _action_columns(action_rows, last))
+    leads, moved = in_order(leads, np.ones(len(rows), dtype=np.bool_))
+    actions = None if action_rows is None else _action_columns(action_rows, {i: int(moved[last[i]]) for i in last})
+    return arrange_columns(clients, leads, actions)
 
 
 def _action_columns(rows: Sequence[tuple[Any, ...]], place: dict[str, int]) -> ActionColumns:
@@ -75,10 +73,7 @@ def _action_columns(rows: Sequence[tuple[Any, ...]], place: dict[str, int]) -> A
     return ActionColumns(
         lead=np.array([place.get(i, -1) for i in columns[0]], dtype=np.int64),
         time=usable(columns[1]),
-        kind=Labels.of(columns[3]),
-        tag=Labels.of(columns[4]),
-        converted=np.array([-1 if c is None else c for c in columns[5]], dtype=np.int8),
-        reason=Labels.of(columns[6]),
+        what=Labels.of((row[3], row[4], row[6], None if row[5] is None else str(bool(row[5])).lower()) for row in rows),
     )
 
 
@@ -88,32 +83,45 @@ def _number(value: Any) -> float:
     return float("nan") if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
 
 
-def arrange_columns(clients: Clients, rows: LeadColumns, actions: ActionColumns | None) -> Leads:
+def in_order(rows: LeadColumns, marked: BoolArray) -> tuple[LeadColumns, NDArray[np.int32]]:
     """
-    Make Leads of columns; rows of no client are left out, and so are actions of no lead.
+    Put those of the rows that are marked, and some client's, in order of client and id.
 
-    actions is None where the database has none.
+    Also gives where each of the rows is then, -1 for nowhere. What is given is used up: very many rows would not be
+    there twice.
     """
-    known = np.flatnonzero(rows.client >= 0)
-    order = known[order_by_client_and_id(rows.client[known], rows.id[known])]
+    chosen = np.flatnonzero(marked & (rows.client >= 0))
+    if len(chosen) == len(rows):
+        order = order_by_client_and_id(rows.client, rows.id)
+    else:
+        order = chosen[order_by_client_and_id(rows.client[chosen], rows.id[chosen])]
     place = np.full(len(rows), -1, dtype=np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
-    rows = rows.only(order)
-    done = None if actions is None else _arrange_actions(actions, place)
-    del actions  # are let go, where nobody else has them
+    return rows.in_order(order), place
+
+
+def arrange_columns(clients: Clients, rows: LeadColumns, actions: ActionColumns | None) -> Leads:
+    """
+    Make Leads of columns: rows of clients, as in_order gives them; actions of no lead, -1, are left out.
+
+    actions is None where the database has none; it is used up.
+    """
+    every = np.arange(len(rows), dtype=np.int32)
+    done = None if actions is None else _arrange_actions(actions, len(rows))
+    del actions
     histories = {
         name: {row: parse_history(text) for row, text in rows.histories.get(name, {}).items()} for name in ATTRIBUTES
     }
     contacts, arrival = date_contacts(rows, done, histories)
     last_contact = rows.instants["last_contact"]
-    last = np.where(last_contact != UNDATED, last_contact, arrival)
+    last = last_contact if (dated := last_contact != UNDATED).all() else np.where(dated, last_contact, arrival)
     confidence = np.where((rows.confidence >= 0) & (rows.confidence <= 1), rows.confidence, np.nan)
     urgency, tone = (rows.labels[name].folded(fold) for name, fold in (("urgency", urgency_code), ("tone", tone_code)))
 
     def seen(
         name: str, codes: IntArray | FloatArray, at: Callable[[int], Any], fold: Callable[[Any], float]
     ) -> Observations:
-        return _observations(codes, histories[name], at, fold, _Dates(arrival, last))
+        return _observations(codes, histories[name], at, fold, _Dates(every, arrival, last))
 
     source, source_names = rows.labels["source"].named(clean_text)
     intent, intent_names = rows.labels["intent"].named(intent_name)
@@ -165,8 +173,9 @@ def _last_change(rows: LeadColumns, arrival: IntArray) -> IntArray:
 
 @dataclass(frozen=True, slots=True)
 class _Dates:
-    """When each lead came, and when it was last in contact, shape (leads,)."""
+    """The number of each lead, when it came, and when it was last in contact, shape (leads,)."""
 
+    lead: IntArray
     first: IntArray
     last: IntArray
 
@@ -182,7 +191,7 @@ def _observations(
     n = len(codes)
     told = [row for row, history in histories.items() if history]
     if not told:
-        return Observations(np.arange(n, dtype=np.int32), dates.last, codes.astype(np.float64))
+        return Observations(dates.lead, dates.last, codes)
     leads, times, values = array("q"), array("q"), array("d")
     folded: dict[Any, float] = {}
 
@@ -201,75 +210,47 @@ def _observations(
     others = np.flatnonzero(silent)
     lead = np.concatenate([others, np.array(leads, dtype=np.int64)])
     time = np.concatenate([dates.last[others], np.array(times, dtype=np.int64)])
-    value = np.concatenate([codes[others].astype(np.float64), np.array(values)])
+    value = np.concatenate([codes[others], np.array(values).astype(codes.dtype)])
     order = np.lexsort((np.arange(len(lead)), time, lead))
     return Observations(lead[order].astype(np.int32), time[order], value[order])
 
 
-def _arrange_actions(rows: ActionColumns, place: IntArray) -> Actions:
+def _arrange_actions(rows: ActionColumns, n_leads: int) -> Actions:
     """
     Sort the actions of the leads that were read by lead and time; those without a date cannot be placed.
 
-    Of one instant, as a list imported by the day has many: what makes no customer, then what makes one, then what says
-    that it is none any more; and else by what the action is. Never by its id, which is drawn at random. An action that
-    is there twice, the same in all but its id, counts once.
+    Of one instant, as a list imported by the day has many, they stand in the turn of their deeds. Never by their id,
+    which is drawn at random. An action that is there twice, the same in all but its id, counts once.
+
+    The columns given are put in order where they are: very many would not be there twice.
     """
-    lead = np.append(place, place.dtype.type(-1))[rows.lead]  # of no lead, -1, the last one
-    placed = (lead >= 0) & (rows.time != UNDATED)
-    if placed.all():
-        order = order_by(lead, rows.time)
-    else:
-        kept = np.flatnonzero(placed)
-        order = kept[order_by(lead[kept], rows.time[kept])]
-    tag, converted = rows.tag.only(order), rows.converted[order]
-    reason, reason_names = rows.reason.only(order).named(_reason)
-    kind = rows.kind.only(order).folded(action_code)
-    actions = Actions(
-        lead=lead[order].astype(np.int32, copy=False),
-        time=rows.time[order],
-        kind=kind,
-        tag=tag.folded(tag_code),
-        outcome=tag.folded(outcome_code),
-        converted=converted,
-        reason_code=reason,
-        reason_names=reason_names,
-        excused=(converted == 0) & (reason >= 0),
-        touch=np.isin(kind, TOUCHES),
-    )
-    same = np.flatnonzero((np.diff(actions.lead) == 0) & (np.diff(actions.time) == 0))
-    return _in_turn(actions, same) if len(same) else actions
+    lead, time = rows.lead, rows.time
+    placed = (lead >= 0) & (time != UNDATED)
+    lead[~placed] = n_leads  # behind all others
+    order = order_by(lead, time)
+    for column in (lead, time):
+        column[:] = column[order]
+    deeds, number = Deeds.in_turn([_folded(*what) for what in rows.what.values])
+    deed = number.astype(np.min_scalar_type(max(len(deeds) - 1, 0)))[rows.what.codes[order]]
+    del order
+    lead, time, deed = (column[: np.count_nonzero(placed)] for column in (lead, time, deed))
+    again = (lead[1:] == lead[:-1]) & (time[1:] == time[:-1])
+    if again.any():
+        tied = np.append(again, False) | np.append(False, again)
+        deed[tied] = deed[tied][np.lexsort((deed[tied], time[tied], lead[tied]))]
+        again &= deed[1:] == deed[:-1]
+    if again.any():
+        once = np.flatnonzero(np.append(True, ~again))
+        for column in (lead, time, deed):
+            column[: len(once)] = column[once]
+        lead, time, deed = lead[: len(once)], time[: len(once)], deed[: len(once)]
+    return Actions(lead.astype(np.int32, copy=False), time, deed, deeds)
 
 
-def _in_turn(actions: Actions, same: IntArray) -> Actions:
-    """
-    Put the actions of one lead and instant in their turn, in place, and leave out those that are there twice.
-
-    same : the places of actions whose next one is of the same lead and instant.
-    """
-    tied, keep = (np.full(len(actions.lead), value) for value in (False, True))
-    tied[same] = tied[same + 1] = True
-    first = tied.copy()  # of those that are tied with one another
-    first[same + 1] = False
-    starts, places = np.flatnonzero(first[tied]), np.flatnonzero(tied)
-    cuts = starts[np.searchsorted(starts, np.arange(BLOCK, len(places), BLOCK), side="right") - 1]
-    for block in np.split(places, cuts):
-        part = actions.at(block)
-        winning = part.winning_by_tag | part.winning_by_outcome
-        turn = np.where(part.reverting, 2, np.where(winning, 1, 0)).astype(np.int64)
-        content = (((turn * 64 + part.kind) * 64 + part.tag) * 64 + part.outcome) * 4 + part.converted + 1
-        turns = np.lexsort((part.reason_code, content, part.time, part.lead))
-        columns = (part.lead, part.time, content, part.reason_code)
-        again = np.all([np.diff(column[turns]) == 0 for column in columns], axis=0)
-        moved = part.at(turns)
-        for name in COLUMNS:
-            getattr(actions, name)[block] = getattr(moved, name)
-        keep[block[1:][again]] = False
-    if keep.all():
-        return actions
-    n_kept = int(keep.sum())
-    for name in COLUMNS:  # one column at a time is there twice
-        getattr(actions, name)[:n_kept] = getattr(actions, name)[keep]
-    return actions.at(slice(n_kept))
+def _folded(
+    kind: str | None, tag: str | None, reason: str | None, converted: str | None
+) -> tuple[int, int, int, int, str | None]:
+    return action_code(kind), tag_code(tag), outcome_code(tag), _CONVERTED.get(converted, -1), _reason(reason)
 
 
 def _reason(text: Any) -> str | None:

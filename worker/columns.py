@@ -41,7 +41,8 @@ class Labels:
         folded = [fold(value) for value in self.values]
         names = tuple(sorted({name for name in folded if name is not None}))
         places: dict[str | None, int] = {name: i for i, name in enumerate(names)} | {None: -1}
-        return np.array([places[name] for name in folded], dtype=np.int32)[self.codes], names
+        width = np.min_scalar_type(-max(len(names), 1))
+        return np.array([places[name] for name in folded], dtype=width)[self.codes], names
 
     def at(self, row: int) -> Any:
         """Give the value of a row."""
@@ -93,15 +94,15 @@ class LeadColumns:
 
     @classmethod
     def joined(cls, parts: Sequence["LeadColumns"]) -> "LeadColumns":
-        """Put the rows of several together."""
+        """Put the rows of several together; columns of the parts are let go one by one."""
         if len(parts) == 1:
             return parts[0]
         first, starts = parts[0], np.cumsum([0, *map(len, parts)]).tolist()
         return cls(
             join_ids([part.id for part in parts]),
             np.concatenate([part.client for part in parts]),
-            {name: Labels.joined([part.labels[name] for part in parts]) for name in first.labels},
-            {name: np.concatenate([part.instants[name] for part in parts]) for name in first.instants},
+            {name: Labels.joined([part.labels.pop(name) for part in parts]) for name in tuple(first.labels)},
+            {name: np.concatenate([part.instants.pop(name) for part in parts]) for name in tuple(first.instants)},
             **{name: np.concatenate([getattr(part, name) for part in parts]) for name in ("confidence", *FLAGS)},
             histories={
                 name: {
@@ -113,14 +114,14 @@ class LeadColumns:
             },
         )
 
-    def only(self, rows: IntArray) -> "LeadColumns":
-        """Keep some rows, in an order."""
+    def in_order(self, rows: IntArray) -> "LeadColumns":
+        """Give some rows, in an order; columns are let go one by one, as very many would not be there twice."""
         place = {row: new for new, row in enumerate(rows.tolist())} if any(self.histories.values()) else {}
         return LeadColumns(
             self.id[rows],
             self.client[rows],
-            {name: labels.only(rows) for name, labels in self.labels.items()},
-            {name: instants[rows] for name, instants in self.instants.items()},
+            {name: self.labels.pop(name).only(rows) for name in tuple(self.labels)},
+            {name: self.instants.pop(name)[rows] for name in tuple(self.instants)},
             self.confidence[rows],
             self.archived[rows],
             self.deleted[rows],
@@ -138,23 +139,17 @@ class ActionColumns:
 
     lead: IntArray  # row of LeadColumns, -1 where it is none of those
     time: IntArray  # microseconds, UNDATED where none is
-    kind: Labels
-    tag: Labels
-    converted: NDArray[np.int8]  # conversion_outcome: 1 true, 0 false, -1 null
-    reason: Labels
+    what: Labels  # kind, tag, reversion_reason and conversion_outcome ("true", "false" or None) of each
 
     @classmethod
-    def joined(cls, parts: Sequence["ActionColumns"]) -> "ActionColumns":
-        """Put the rows of several together."""
+    def joined(cls, parts: list["ActionColumns"]) -> "ActionColumns":
+        """Put the rows of several together; the list is emptied, and columns that nobody else has are let go."""
         if len(parts) == 1:
-            return parts[0]
-        lead, time, converted = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("lead", "time", "converted")
-        )
-        kind, tag, reason = (
-            Labels.joined([getattr(part, name) for part in parts]) for name in ("kind", "tag", "reason")
-        )
-        return cls(lead, time, kind, tag, converted, reason)
+            return parts.pop()
+        columns = [[getattr(part, name) for part in parts] for name in ("what", "time", "lead")]
+        parts.clear()
+        lead, time = np.concatenate(columns.pop()), np.concatenate(columns.pop())
+        return cls(lead, time, Labels.joined(columns.pop()))
 
 
 def usable(instants: Iterable[int | None]) -> IntArray:

@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from worker.actions import Actions
 from worker.columns import LeadColumns
 from worker.histories import ONE_CONTACT, History
 from worker.lead_ids import Ids, UuidIds
-from worker.leads import DAY, FIRST_LEAD, UNDATED, Actions, Observations
+from worker.leads import DAY, FIRST_LEAD, UNDATED, Observations
 from worker.ordering import order_by
-from worker.statistics import IntArray
+from worker.statistics import BoolArray, IntArray
 from worker.vocabulary import ACTION_INSERT
 
 OWN_INSERT = DAY  # a first insert logged within a day of the arrival is the arrival's; one later is another submission
@@ -23,37 +24,48 @@ def date_contacts(
     """Date every lead's contacts, the arrival first; UNDATED where nothing tells."""
     n = len(rows)
     last_contact = rows.instants["last_contact"]
-    known = np.flatnonzero(last_contact != UNDATED)
+    known = np.flatnonzero(last_contact != UNDATED).astype(np.int32)
     tracks = [(known, last_contact[known]), _id_epochs(rows.id), _history_stamps(histories)]
-    inserts = np.zeros((2, 0), dtype=np.int64)
+    of: IntArray = np.zeros(0, dtype=np.int32)
+    when: IntArray = np.zeros(0, dtype=np.int64)
     if actions is not None:
-        k = np.flatnonzero(actions.kind == ACTION_INSERT)
-        inserts = np.stack([actions.lead[k], actions.time[k]])
-    is_first = np.diff(inserts[0], prepend=-1) != 0
-    tracks.append((inserts[0, ~is_first], inserts[1, ~is_first]))
+        k = np.flatnonzero(actions.that(actions.deeds.kind == ACTION_INSERT))
+        of, when = actions.lead[k], actions.time[k]
+    is_first = _starts(of)
+    tracks.append((of[~is_first], when[~is_first]))
     lead, time = _in_order(tracks)
-    earliest = np.full(n, UNDATED, dtype=np.int64)
-    starts = np.diff(lead, prepend=-1) != 0
-    earliest[lead[starts]] = time[starts]
+    earliest = _first_of_each(lead, time, n)
     # The first insert is the lead's own, also when it was logged late: it may date the arrival, not add a contact.
-    of, when = inserts[0, is_first], inserts[1, is_first]
+    of, when = of[is_first], when[is_first]
     since = when - earliest[of]  # of an undated lead far below zero
     extra = (since < 0) | (since > OWN_INSERT)
+    del since, earliest
     if extra.any():
         lead, time = _in_order([(lead, time), (of[extra], when[extra])])
+    del of, when, tracks
     lead, time = _merge_contacts(lead, time)
-    arrival = np.full(n, UNDATED, dtype=np.int64)
-    starts = np.diff(lead, prepend=-1) != 0
-    arrival[lead[starts]] = time[starts]
-    return Observations(lead.astype(np.int32), time, np.ones(len(lead))), arrival
+    arrival = _first_of_each(lead, time, n)
+    return Observations(lead.astype(np.int32, copy=False), time, np.ones(len(lead), dtype=np.int8)), arrival
+
+
+def _starts(lead: IntArray) -> BoolArray:
+    """Mark where another lead's rows begin."""
+    return np.append(True, lead[1:] != lead[:-1])[: len(lead)]
+
+
+def _first_of_each(lead: IntArray, time: IntArray, n_leads: int) -> IntArray:
+    """Give each lead's first time, UNDATED where it has none, shape (n_leads,)."""
+    first, starts = np.full(n_leads, UNDATED, dtype=np.int64), _starts(lead)
+    first[lead[starts]] = time[starts]
+    return first
 
 
 def _in_order(tracks: Sequence[tuple[IntArray, IntArray]]) -> tuple[IntArray, IntArray]:
     tracks = [track for track in tracks if len(track[0])]
     if not tracks:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    lead, time = (np.concatenate(parts) for parts in zip(*tracks, strict=True))
-    if len(tracks) == 1 and (np.diff(lead) > 0).all():
+        return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int64)
+    lead, time = tracks[0] if len(tracks) == 1 else (np.concatenate(parts) for parts in zip(*tracks, strict=True))
+    if len(tracks) == 1 and (lead[1:] > lead[:-1]).all():
         return lead, time
     order = order_by(lead, time)
     return lead[order], time[order]
@@ -61,10 +73,14 @@ def _in_order(tracks: Sequence[tuple[IntArray, IntArray]]) -> tuple[IntArray, In
 
 def _merge_contacts(lead: IntArray, time: IntArray) -> tuple[IntArray, IntArray]:
     """One entry a contact: stamps closer than ONE_CONTACT to the contact's first are the same submission."""
-    same = np.diff(lead, prepend=-1) == 0
-    opens = ~(same & (np.diff(time, prepend=0) <= ONE_CONTACT))
-    begin = np.maximum.accumulate(np.where(opens, np.arange(len(time)), 0))
-    strayed = lead[time - time[begin] > ONE_CONTACT]  # stamps in a chain, each near the last and far from the first
+    same = ~_starts(lead)
+    again = np.flatnonzero(same)
+    near = again[time[again] - time[again - 1] <= ONE_CONTACT]
+    opens = np.ones(len(lead), dtype=np.bool_)
+    opens[near] = False
+    begins = np.flatnonzero(opens) if len(near) else near
+    begin = begins[np.searchsorted(begins, near) - 1]
+    strayed = lead[near[time[near] - time[begin] > ONE_CONTACT]]  # in a chain, near the last and far from the first
     if len(strayed):
         first = 0
         for i in np.flatnonzero(np.isin(lead, strayed)).tolist():

@@ -94,7 +94,8 @@ class Episodes:
         actions, action = self.leads.actions, int(self.ended_by[place])
         if actions is None or action == NO_ACTION:
             return None, None
-        tag, outcome = int(actions.tag[action]), int(actions.outcome[action])
+        deed = actions.deed[action]
+        tag, outcome = int(actions.deeds.tag[deed]), int(actions.deeds.outcome[deed])
         label = OUTCOME_NAMES[outcome] if outcome else TAG_NAMES[tag] if tag else None
         return actions.reason(action), label
 
@@ -135,14 +136,15 @@ def _replay(leads: Leads, before: int) -> Episodes:
     if actions is None:
         nothing = np.zeros(0, dtype=np.int64)
         return _make(leads, nothing, start=nothing, after=nothing, known_by=nothing)
-    by_tag, by_outcome, reverting = actions.winning_by_tag, actions.winning_by_outcome, actions.reverting
-    of_tag = actions.kind == ACTION_TAG
+    deeds = actions.deeds
+    by_tag, by_outcome, reverting = deeds.winning_by_tag, deeds.winning_by_outcome, deeds.reverting
+    of_tag = deeds.kind == ACTION_TAG
     evident = np.zeros(len(leads), dtype=np.bool_)
-    evident[actions.lead[by_tag | by_outcome | actions.excused]] = True
-    telling = of_tag | (actions.kind == ACTION_OUTCOME_UPDATE) | by_tag | reverting
-    k = np.flatnonzero(telling & (actions.time < before) & evident[actions.lead])
-    by_tag, by_outcome, reverting, of_tag = by_tag[k], by_outcome[k], reverting[k], of_tag[k]
-    lead, time = actions.lead[k].astype(np.int64), actions.time[k]
+    evident[actions.lead[actions.that(by_tag | by_outcome | deeds.excused)]] = True
+    telling = of_tag | (deeds.kind == ACTION_OUTCOME_UPDATE) | by_tag | reverting
+    k = np.flatnonzero(actions.that(telling) & (actions.time < before) & evident[actions.lead])
+    lead, time, deed = actions.lead[k].astype(np.int64), actions.time[k], actions.deed[k]
+    by_tag, by_outcome, reverting, of_tag = by_tag[deed], by_outcome[deed], reverting[deed], of_tag[deed]
 
     first = np.diff(lead, prepend=-1) != 0
     begin = _last_place(first)  # where its lead's actions begin
@@ -152,7 +154,7 @@ def _replay(leads: Leads, before: int) -> Episodes:
     was_customer = np.append(False, customer[:-1])[: len(customer)] & ~first
     won = wins & ~was_customer
     # a reversion with a reason, of a lead that was never seen to be a customer, tells of a conversion
-    told_of = actions.excused[k] & (leads.arrival[lead] <= time) & (_last_place(won) < begin)
+    told_of = deeds.excused[deed] & (leads.arrival[lead] <= time) & (_last_place(won) < begin)
     told_of &= _last_place(told_of, inclusive=False) < begin
     opens, closes = np.flatnonzero(won | told_of), np.flatnonzero(told_of | (was_customer & ~customer))
     end, ended_by = np.full(len(opens), UNDATED), np.full(len(opens), NO_ACTION)
@@ -214,7 +216,7 @@ def touch_points(episodes: Episodes) -> IntArray:
     places = np.flatnonzero(wanted[leads.contacts.lead])
     count = _count_before(leads.contacts.lead[places], leads.contacts.time[places], lead, start)
     if leads.actions is not None:
-        places = np.flatnonzero(wanted[leads.actions.lead] & leads.actions.touch)
+        places = np.flatnonzero(wanted[leads.actions.lead] & leads.actions.that(leads.actions.deeds.touch))
         count += _count_before(leads.actions.lead[places], leads.actions.time[places], lead, start)
     result = np.zeros(len(episodes), dtype=np.int64)
     result[dated] = count

@@ -240,7 +240,8 @@ def read_foreign_events_of(conn: Connection[Any], leads: Leads) -> list[dict[str
     telling = (leads.tag == TAG_CONVERTED) | (leads.outcome == OUTCOME_CLIENT_CLOSED)
     if leads.actions is not None:
         a = leads.actions
-        telling[a.lead[a.winning_by_tag | a.winning_by_outcome | a.excused]] = True
+        deeds = a.deeds
+        telling[a.lead[a.that(deeds.winning_by_tag | deeds.winning_by_outcome | deeds.excused)]] = True
     with conn.cursor(row_factory=dict_row) as cursor:
         ids = leads.id[telling].tolist()
         return cursor.execute(query("read_foreign_events_of_leads"), {"lead_ids": ids}).fetchall()

@@ -6,6 +6,7 @@ from itertools import compress
 
 import numpy as np
 
+from worker.actions import Actions, at_places
 from worker.lead_ids import Ids
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.vocabulary import (
@@ -14,7 +15,6 @@ from worker.vocabulary import (
     ACTION_INSERT,
     ACTION_OUTCOME_UPDATE,
     ACTION_REACTIVATE,
-    ACTION_REVERT,
     ACTION_TAG,
     OUTCOME_CLIENT_CLOSED,
     OUTCOME_NO_SALE,
@@ -75,7 +75,7 @@ class Observations:
 
     lead: IntArray
     time: IntArray  # microseconds
-    value: FloatArray  # a code (unknown: -1) or a number (unknown: NaN)
+    value: IntArray | FloatArray  # a code (unknown: -1) or a number (unknown: NaN)
 
     def latest_before(self, instant: int, n_leads: int, unknown: float) -> FloatArray:
         """Give each lead's last value seen strictly before instant, shape (n_leads,); `unknown` where none was."""
@@ -96,73 +96,6 @@ class Observations:
         seen = np.flatnonzero(self.time < instant)[::-1]
         result = np.full(n_leads, unknown)
         result[self.lead[seen]] = self.value[seen]
-        return result
-
-
-@dataclass(frozen=True, slots=True)
-class Actions:
-    """
-    What was done with the leads: parallel arrays, sorted by lead and time, those of one instant by what they are.
-
-    Two tracks lead to a conversion: tags (and conversion_outcome) on one, outcomes on the other. conversion_outcome
-    false says nothing by itself, since one of the two schemas has it as the default of every row: it undoes a
-    conversion only where a reason is given.
-    """
-
-    lead: IntArray
-    time: IntArray  # microseconds
-    kind: IntArray  # ACTION_* code
-    tag: IntArray  # TAG_* code of the tag it set
-    outcome: IntArray  # OUTCOME_* code its tag column holds, for outcome updates
-    converted: IntArray  # conversion_outcome: 1 true, 0 false, -1 null
-    reason_code: IntArray  # index into reason_names, -1 where null or blank
-    reason_names: tuple[str, ...]  # the reversion_reasons there are
-    excused: BoolArray  # conversion_outcome false with a reason: a customer who is none any more
-    touch: BoolArray  # a person dealt with the lead: tag, outcome update, note, contacted
-
-    def only(self, keep: BoolArray | IntArray, new_lead: IntArray) -> "Actions":
-        """Keep some of the actions; new_lead maps old lead numbers to new ones."""
-        part = self.at(keep)
-        return replace(part, lead=new_lead[part.lead])
-
-    def at(self, keep: BoolArray | IntArray | slice) -> "Actions":
-        """Give some of the actions, by a mask, in an order or by a slice."""
-        return Actions(
-            self.lead[keep],
-            self.time[keep],
-            self.kind[keep],
-            self.tag[keep],
-            self.outcome[keep],
-            self.converted[keep],
-            self.reason_code[keep],
-            self.reason_names,
-            self.excused[keep],
-            self.touch[keep],
-        )
-
-    def reason(self, place: int) -> str | None:
-        """Give the reversion_reason of an action, None where there is none."""
-        code = int(self.reason_code[place])
-        return None if code < 0 else self.reason_names[code]
-
-    @property
-    def reverting(self) -> BoolArray:
-        """Actions that end every conversion of their lead."""
-        result: BoolArray = (self.kind == ACTION_REVERT) | self.excused
-        return result
-
-    @property
-    def winning_by_tag(self) -> BoolArray:
-        """Actions that make the lead a customer by its tag, or by conversion_outcome true."""
-        by_tag = (self.kind == ACTION_TAG) & (self.tag == TAG_CONVERTED)
-        result: BoolArray = (by_tag | (self.converted == 1)) & (self.kind != ACTION_OUTCOME_UPDATE) & ~self.reverting
-        return result
-
-    @property
-    def winning_by_outcome(self) -> BoolArray:
-        """Actions that make the lead a customer by its outcome."""
-        won = (self.outcome == OUTCOME_CLIENT_CLOSED) | (self.converted == 1)
-        result: BoolArray = won & (self.kind == ACTION_OUTCOME_UPDATE) & ~self.reverting
         return result
 
 
@@ -219,20 +152,25 @@ class Leads:
         """Keep some of the leads; the clients stay."""
         if keep.all():
             return self
-        index = np.cumsum(keep) - 1
+        index = (np.cumsum(keep) - 1).astype(np.int32)
         chosen = np.flatnonzero(keep)  # places, not a mask: every array is gone through once, and not twice
+        seen: dict[tuple[int, int], tuple[IntArray, IntArray, IntArray]] = {}  # attributes are seen at the same times
 
         def observations(o: Observations) -> Observations:
-            kept = np.flatnonzero(keep[o.lead])
-            return Observations(index[o.lead[kept]], o.time[kept], o.value[kept])
+            key = id(o.lead), id(o.time)
+            if key not in seen:
+                there = np.flatnonzero(keep[o.lead])
+                seen[key] = there, index[o.lead[there]], o.time[there]
+            place, lead, time = seen[key]
+            return Observations(lead, time, o.value[place])
 
         actions = self.actions
         if actions is not None:
             actions = actions.only(keep[actions.lead], index)
         return replace(
             self,
-            client=self.client[chosen],
-            owner=self.owner[chosen],
+            client=(client := self.client[chosen]),
+            owner=client if self.owner is self.client else self.owner[chosen],
             id=self.id[chosen],
             in_half=self.in_half[chosen],
             arrival=self.arrival[chosen],
@@ -264,11 +202,12 @@ class Leads:
             return self
         index = np.cumsum(keep) - 1
         part = self.only(keep[self.client])
+        client = index[part.client]
         return replace(
             part,
             clients=self.clients.only(keep),
-            client=index[part.client],
-            owner=index[part.owner],
+            client=client,
+            owner=client if part.owner is part.client else index[part.owner],
             owner_industry=tuple(compress(self.owner_industry, keep)),
         )
 
@@ -312,12 +251,13 @@ class Leads:
         a = self.actions
         if a is None:
             return np.where(self.last_change < instant, self.tag, TAG_NONE)
-        won, reverting = a.winning_by_tag, a.reverting
-        last, later = self._last_action((a.kind == ACTION_TAG) | won | reverting, instant)
-        undone = reverting & (a.tag == TAG_CONVERTED)
-        acted = _of_action(np.where(won, TAG_CONVERTED, np.where(undone, TAG_NONE, a.tag)), last, TAG_NONE)
-        agrees = (self.tag == acted) | (self.tag == _of_action(a.tag, last, TAG_NONE))
-        since = np.maximum(self.last_change, _of_action(a.time, last, 0))
+        deeds = a.deeds
+        won, reverting = deeds.winning_by_tag, deeds.reverting
+        last, later = self._last_action((deeds.kind == ACTION_TAG) | won | reverting, instant)
+        left_at = np.where(reverting & (deeds.tag == TAG_CONVERTED), TAG_NONE, deeds.tag)
+        acted = a.looked_up(np.where(won, TAG_CONVERTED, left_at), last, TAG_NONE)
+        agrees = (self.tag == acted) | (self.tag == a.looked_up(deeds.tag, last, TAG_NONE))
+        since = np.maximum(self.last_change, at_places(a.time, last, 0))
         return np.where(~later & ~agrees & (since < instant), self.tag, acted)
 
     def outcome_at(self, instant: int) -> IntArray:
@@ -334,13 +274,14 @@ class Leads:
         a = self.actions
         if a is None:
             return np.where(since < instant, self.outcome, OUTCOME_NONE)
-        won, reverting = a.winning_by_outcome, a.reverting
-        last, later = self._last_action((a.kind == ACTION_OUTCOME_UPDATE) | reverting, instant)
-        left_at = np.where(reverting, OUTCOME_NONE, a.outcome)
-        acted = _of_action(np.where(won, OUTCOME_CLIENT_CLOSED, left_at), last, OUTCOME_NONE)
-        agrees = (self.outcome == acted) | (self.outcome == _of_action(left_at, last, OUTCOME_NONE))
-        acted_at = _of_action(a.time, last, 0)
-        stale = _of_action(reverting, last, 0).astype(bool) & (since <= acted_at)
+        deeds = a.deeds
+        won, reverting = deeds.winning_by_outcome, deeds.reverting
+        last, later = self._last_action((deeds.kind == ACTION_OUTCOME_UPDATE) | reverting, instant)
+        left_at = np.where(reverting, OUTCOME_NONE, deeds.outcome)
+        acted = a.looked_up(np.where(won, OUTCOME_CLIENT_CLOSED, left_at), last, OUTCOME_NONE)
+        agrees = (self.outcome == acted) | (self.outcome == a.looked_up(left_at, last, OUTCOME_NONE))
+        acted_at = at_places(a.time, last, 0)
+        stale = a.looked_up(reverting, last, 0).astype(bool) & (since <= acted_at)
         # a stamp from before the last action dates an earlier stay in that outcome, not what the column says since
         since = np.where(stamped & (since > acted_at), since, np.maximum(self.last_change, acted_at))
         return np.where(~later & ~agrees & ~stale & (since < instant), self.outcome, acted)
@@ -371,7 +312,7 @@ class Leads:
         """Mark the leads that were deleted at instant, those that state_at calls DELETED, and ask for no more."""
         result = self._flag_at(self.deleted, ACTION_DELETE, instant)
         a = self.actions
-        if (self.tag == TAG_DELETED).any() or (a is not None and (a.tag == TAG_DELETED).any()):
+        if (self.tag == TAG_DELETED).any() or (a is not None and (a.deeds.tag == TAG_DELETED).any()):
             result = result | (self.tag_at(instant) == TAG_DELETED)
         return result
 
@@ -379,15 +320,16 @@ class Leads:
         a = self.actions
         if a is None:
             return column
-        last, later = self._last_action((a.kind == setting) | (a.kind == ACTION_REACTIVATE), instant)
-        return np.where(later, _of_action(a.kind, last, ACTION_REACTIVATE) == setting, column)
+        kind = a.deeds.kind
+        last, later = self._last_action((kind == setting) | (kind == ACTION_REACTIVATE), instant)
+        return np.where(later, a.looked_up(kind, last, ACTION_REACTIVATE) == setting, column)
 
     def _last_action(self, relevant: BoolArray, instant: int) -> tuple[IntArray, BoolArray]:
-        """Find each lead's last relevant action before instant (its place, -1 for none), and whether one follows."""
+        """Find each lead's last action before instant of relevant deeds (its place, or -1), and whether one follows."""
         a = self.actions
         last, later = np.full(len(self), -1, dtype=np.int64), np.zeros(len(self), dtype=bool)
         if a is not None:
-            k = np.flatnonzero(relevant)
+            k = np.flatnonzero(a.that(relevant))
             before = a.time[k] < instant
             last[a.lead[k[before]]] = k[before]  # of repeated indices, the last one stays
             later[a.lead[k[~before]]] = True
@@ -414,7 +356,7 @@ class Leads:
         touched = np.zeros(len(self), dtype=bool)
         if self.actions is not None:
             a = self.actions
-            inserts = np.flatnonzero(a.kind == ACTION_INSERT)
+            inserts = np.flatnonzero(a.that(a.deeds.kind == ACTION_INSERT))
             counts = (a.time < instant) & (a.time >= self.arrival[a.lead]) & (a.time <= deadline[a.lead])
             _, first = np.unique(a.lead[inserts], return_index=True)
             counts[inserts[first]] = False
@@ -424,14 +366,6 @@ class Leads:
         touched[c.lead[repeat]] = True
         result = np.where(touched, 1.0, np.where(deadline <= instant, 0.0, np.nan))
         return np.where(recorded, result, np.nan)
-
-
-def _of_action(values: IntArray | BoolArray, place: IntArray, otherwise: int) -> IntArray:
-    """Look up a value of each lead's action; `otherwise` where it has none (place -1)."""
-    result = np.full(len(place), otherwise, dtype=np.int64)
-    there = np.flatnonzero(place >= 0)
-    result[there] = values[place[there]]
-    return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,11 +93,13 @@ def observe(leads: Leads, episodes: Episodes, before: int) -> Observation:
     exit_time = np.where(leads.last_change < before, leads.last_change, contact)
     if leads.actions is not None:
         a = leads.actions
-        leaving = (
-            np.isin(a.kind, (ACTION_DELETE, ACTION_ARCHIVE))
-            | ((a.kind == ACTION_TAG) & np.isin(a.tag, (TAG_LOST, TAG_ARCHIVED, TAG_DELETED)))
-            | ((a.kind == ACTION_OUTCOME_UPDATE) & (a.outcome == OUTCOME_NO_SALE))
-        ) & (a.time < before)
+        deeds = a.deeds
+        leave = (
+            np.isin(deeds.kind, (ACTION_DELETE, ACTION_ARCHIVE))
+            | ((deeds.kind == ACTION_TAG) & np.isin(deeds.tag, (TAG_LOST, TAG_ARCHIVED, TAG_DELETED)))
+            | ((deeds.kind == ACTION_OUTCOME_UPDATE) & (deeds.outcome == OUTCOME_NO_SALE))
+        )
+        leaving = a.that(leave) & (a.time < before)
         exit_time[a.lead[leaving]] = a.time[leaving]  # of repeated indices, the last one stays
     end[left] = exit_time[left]
     outcome[left] = 2

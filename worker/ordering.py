@@ -4,6 +4,8 @@ import numpy as np
 
 from worker.statistics import IntArray
 
+BLOCK = 2**16  # rows
+
 
 def order_by(first: IntArray, second: IntArray, *further: IntArray) -> IntArray:
     """
@@ -18,8 +20,10 @@ def order_by(first: IntArray, second: IntArray, *further: IntArray) -> IntArray:
     n = len(first)
     by_second = None if (second[1:] >= second[:-1]).all() else np.argsort(second, kind="stable")
     bits = n.bit_length()
-    word = (first if by_second is None else first[by_second]).astype(np.int64) << bits
-    word |= np.arange(n)
+    word = np.arange(n)
+    for low in range(0, n, BLOCK):  # whole columns would be there twice
+        here = slice(low, low + BLOCK)
+        word[here] |= first[here if by_second is None else by_second[here]].astype(np.int64) << bits
     word.sort()
     word &= (1 << bits) - 1
     order: IntArray = word if by_second is None else by_second[word]

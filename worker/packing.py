@@ -112,15 +112,10 @@ def unpack_labels(packed: bytes | None, n_rows: int = 0) -> Labels:
     return Labels(labels.codes, [_text(piece) for piece in labels.values])
 
 
-def unpack_rows(packed: bytes | None, n_columns: int) -> list[Labels]:
-    """Give the columns of texts that pack_texts packed together; null is None."""
+def unpack_rows(packed: bytes | None) -> Labels:
+    """Give the rows of texts that pack_texts packed together, each a tuple; null is None."""
     rows = Labels.of(_pieces(packed))
-    columns = zip(*(row.split(NEXT_TEXT) for row in rows.values), strict=True) if rows.values else [()] * n_columns
-    result = []
-    for column in columns:
-        labels = Labels.of(map(_text, column))
-        result.append(Labels(labels.codes[rows.codes], labels.values))
-    return result
+    return Labels(rows.codes, [tuple(map(_text, row.split(NEXT_TEXT))) for row in rows.values])
 
 
 def _text(piece: bytes) -> str | None:

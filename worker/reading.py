@@ -1,29 +1,26 @@
 """The only door from rows to arrays: reads clients, leads and actions in one snapshot, each column as one value."""
 
-import contextlib
 import re
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 
 import numpy as np
-import psycopg
 from numpy.typing import NDArray
 from psycopg import Connection, sql
 
 from worker import packing
-from worker.arranging import arrange, arrange_columns
+from worker.arranging import arrange, arrange_columns, in_order
 from worker.columns import FLAGS, ActionColumns, LeadColumns
 from worker.database.catalogue import Catalogue
 from worker.database.queries import query
 from worker.errors import ConfigurationError
-from worker.executors import OneThread
+from worker.fetching import Beside, Fetching, Row, fetch_row, fetching
+from worker.garbage import give_back
 from worker.histories import ONE_CONTACT
 from worker.leads import DAY, UNDATED, Clients, Leads, to_microseconds
-from worker.statistics import BoolArray, IntArray
+from worker.statistics import IntArray
 from worker.vocabulary import industry_key, language_code
 
 __all__ = ["ONE_CONTACT", "arrange", "read_leads"]
@@ -36,18 +33,14 @@ TEXT_COLUMNS = {"urgency": "urgency", "tone": "tone", "source": "source", "inten
 INSTANT_COLUMNS = {"last_contact": "timestamp", "last_updated": "last_updated", "closed_at": "client_closed_at",
                    "no_sale_at": "no_sale_at"}  # fmt: skip
 DETAILS = ("urgency", "tone", "confidence", "source", "intent", "language")  # what a job may do without
-CANCEL_SECONDS = 1.0
-PIECE_PAGES = 16_384  # 128 megabytes of a table
+MANY_LEADS = 200_000  # of more, reading takes noticeably more memory than they keep
+PIECE_PAGES = 8_192  # 64 megabytes of a table
 MANY_CLIENTS = 20_000  # of more, a look-back is read slice by slice of time
 SLICES, SLICE_DAYS = 6, 10
 NO_HASH = np.uint64(2**64 - 1)
 ORDINARY_TABLE = "r"  # the kind whose rows have a place
 HISTORY_COLUMNS = {name: f"{name}_history" for name in ("urgency", "tone", "confidence")}
 ALIASES = {"clients": "c", "lead_memory": "l", "lead_actions": "a"}  # by which every statement knows the tables
-
-Row = deque[Any]
-Fetch = Callable[[sql.Composed, Mapping[str, Any]], Future[Row]]
-Beside = Callable[[Connection[Any]], contextlib.AbstractContextManager[Connection[Any] | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,62 +107,53 @@ def read_leads(
         chosen = np.array([i in ours for i in known.clients.ids], dtype=np.bool_)
         known, carried = KnownClients(known.clients.only(chosen), aliases, known.unusable), sorted(aliases)
     scope = _Scope(catalogue, since, carried, wanted)
-    pieces: list[ActionColumns] = []
-    with _fetching(conn, beside if _tells_of_actions(catalogue) else None) as fetch:
+    pieces: dict[int, ActionColumns] = {}
+    with fetching(conn, beside if _tells_of_actions(catalogue) else None) as both:
         statements = _action_statements(conn, catalogue, scope)
-        left, begun = deque(statements), deque[Future[Row]]()  # begun in the second transaction: one at a time
-
-        def begin() -> None:
-            if fetch is not None and left:
-                begun.append(fetch(left.popleft(), dict(scope.parameters)))
-
-        begin()
+        of_actions = both.ask(statements, scope.parameters)
         known = known or read_clients(conn, catalogue)
         clients = known.clients
         if of_clients is None and len(clients) > MANY_CLIENTS:
             scope.cut_time()
         ordinal = {client_id: i for i, client_id in enumerate(clients.ids)}
         ordinals = {alias: ordinal.get(public, -1) for alias, public in known.aliases.items()}
+        parts = _pieces(conn, catalogue, scope, "lead_memory")
         while True:
-            if not begun:
-                begin()
             try:
-                rows, hashes = _read_lead_columns(conn, catalogue, scope, ordinals)
+                rows, hashes = _read_lead_columns(both, catalogue, scope, parts, ordinals)
                 kept = _without_repeats(rows, hashes)
                 if len(kept) < len(rows) and scope.unread:
                     scope.unread = set()  # which of a lead's rows counts must not depend on what is asked of it
                     continue
-                places = _Places.of(rows, hashes, kept)
+                places = _Places.of(rows.client, hashes, kept)
             except _CollisionError:
                 scope.parameters["seed"] += 1
-                for future in begun:
-                    future.cancel()
-                begun.clear()
-                left = deque(statements)
+                both.forget()
+                of_actions = both.ask(statements, scope.parameters)
             else:
                 break
-        while begun or left:
-            if begun and (begun[0].done() or not left):
-                row = begun.popleft().result()
-                begin()
-            else:  # the first transaction has read the leads, and helps from the other end
-                row = _fetch_row(conn, left.pop(), scope.parameters)
-            pieces.append(_unpack_actions(row, places))
-    actions = ActionColumns.joined(pieces) if pieces else None
-    real = ~rows.is_test
-    used = np.zeros(len(rows), dtype=np.bool_)
-    used[kept] = True
-    report = ReadingReport(
-        leads=0,
-        orphans=_count_nameless(conn, catalogue) + int((real & used & (rows.client < 0)).sum()),
-        repeated=int((real & ~used).sum()),
-        undated=0,
-        test_leads=int(rows.is_test.sum()),
-        unusable_clients=known.unusable,
-    )
-    columns: list[Any] = [actions, _of_nobody(rows, ~(used & real))]
-    del rows, actions, places, pieces  # very many rows are there twice while they are arranged: not three times
-    leads = arrange_columns(clients, columns.pop(), columns.pop())
+        many = len(rows) > MANY_LEADS
+        if many:
+            give_back()
+        real = ~rows.is_test
+        used = np.zeros(len(rows), dtype=np.bool_)
+        used[kept] = True
+        report = ReadingReport(
+            leads=0,
+            orphans=_count_nameless(conn, catalogue) + int((real & used & (rows.client < 0)).sum()),
+            repeated=int((real & ~used).sum()),
+            undated=0,
+            test_leads=int(rows.is_test.sum()),
+            unusable_clients=known.unusable,
+        )
+        rows, place = in_order(rows, real & used)
+        places = places.moved(place)
+        for number, row in both.finished(of_actions):
+            pieces[number] = _unpack_actions(row, places)
+    actions = [ActionColumns.joined([pieces.pop(number) for number in sorted(pieces)])] if pieces else [None]
+    if many:
+        give_back()
+    leads = arrange_columns(clients, rows, actions.pop())
     return leads, replace(report, leads=len(leads), undated=int((leads.arrival == UNDATED).sum()))
 
 
@@ -178,21 +162,21 @@ def _count_nameless(conn: Connection[Any], catalogue: Catalogue) -> int:
     column = catalogue.columns.get(("lead_memory", "id"))
     if column is None or column.is_required:
         return 0
-    return int(_fetch_row(conn, query("count_leads_without_id"), {})[0])
-
-
-def _of_nobody(rows: LeadColumns, mask: BoolArray) -> LeadColumns:
-    """Take some rows from their clients, so that they are passed over."""
-    return replace(rows, client=np.where(mask, -1, rows.client)) if mask.any() else rows
+    return int(fetch_row(conn, query("count_leads_without_id"), {})[0])
 
 
 def _read_lead_columns(
-    conn: Connection[Any], catalogue: Catalogue, scope: "_Scope", ordinals: Mapping[str, int]
+    both: Fetching,
+    catalogue: Catalogue,
+    scope: "_Scope",
+    pieces: Sequence[sql.Composable],
+    ordinals: Mapping[str, int],
 ) -> tuple[LeadColumns, IntArray]:
     """Read the leads in scope; also the hashes of their ids."""
-    pieces = _pieces(conn, catalogue, scope, "lead_memory")
-    found = [_read_piece(conn, catalogue, scope, piece, ordinals) for piece in pieces]
-    columns, hashes = zip(*found, strict=True)
+    statements = [_lead_statement(catalogue, scope, piece) for piece in pieces]
+    asked = both.ask(statements, scope.parameters, before_others=True)
+    found = {number: _unpack_leads(row, catalogue, ordinals) for number, row in both.finished(asked)}
+    columns, hashes = zip(*(found[number] for number in range(len(found))), strict=True)
     return LeadColumns.joined(columns), np.concatenate(hashes)
 
 
@@ -208,7 +192,7 @@ def _pieces(conn: Connection[Any], catalogue: Catalogue, scope: "_Scope", table:
         return _slices(scope.cuts)
     if scope.narrow or kind != ORDINARY_TABLE:
         return [sql.SQL("TRUE")]
-    (pages,) = _fetch_row(conn, query("count_pages"), {"table": table})
+    (pages,) = fetch_row(conn, query("count_pages"), {"table": table})
     cuts = [sql.Literal(f"({page},0)") for page in range(PIECE_PAGES, pages, PIECE_PAGES)]
     row = sql.SQL("{}.ctid").format(sql.Identifier(ALIASES[table]))
     since = [sql.SQL("TRUE"), *(sql.SQL("{} >= {}::tid").format(row, cut) for cut in cuts)]
@@ -225,13 +209,8 @@ def _slices(cuts: Sequence[datetime]) -> list[sql.Composable]:
     return [first, *between, since[-1]]
 
 
-def _read_piece(
-    conn: Connection[Any],
-    catalogue: Catalogue,
-    scope: "_Scope",
-    piece: sql.Composable,
-    ordinals: Mapping[str, int],
-) -> tuple[LeadColumns, IntArray]:
+def _lead_statement(catalogue: Catalogue, scope: "_Scope", piece: sql.Composable) -> sql.Composed:
+    """Compose what reads a piece of the leads."""
     has = catalogue.has
 
     def text(name: str, column: str) -> sql.Composable:
@@ -244,27 +223,26 @@ def _read_piece(
         there = catalogue.type_of("lead_memory", column) if has("lead_memory", column) else None
         return packing.pack_histories(sql.Identifier("l", column), there)
 
-    types = {name: catalogue.type_of("lead_memory", name) for name in ("id", "client_id")}
-    columns = _fetch_row(
-        conn,
-        query(
-            "read_leads",
-            id=packing.pack_ids(sql.Identifier("l", "id"), types["id"]),
-            hash=packing.pack_hashes(sql.Identifier("l", "id"), _type_of_lead_id(catalogue)),
-            client_id=packing.pack_texts(_column(has, "lead_memory", "client_id")),
-            **{name: text(name, column) for name, column in TEXT_COLUMNS.items()},
-            **{name: instant(column) for name, column in INSTANT_COLUMNS.items()},
-            confidence=packing.UNREAD
-            if "confidence" in scope.unread
-            else packing.pack_numbers(_number_column(catalogue, "lead_memory", "confidence_score")),
-            flags=packing.pack_flags(*(_column(has, "lead_memory", name, "boolean") for name in FLAGS)),
-            **{f"{name}_history": history(column) for name, column in HISTORY_COLUMNS.items()},
-            window=sql.SQL("{} AND {}").format(scope.condition(), piece),
-        ),
-        scope.parameters,
+    return query(
+        "read_leads",
+        id=packing.pack_ids(sql.Identifier("l", "id"), catalogue.type_of("lead_memory", "id")),
+        hash=packing.pack_hashes(sql.Identifier("l", "id"), _type_of_lead_id(catalogue)),
+        client_id=packing.pack_texts(_column(has, "lead_memory", "client_id")),
+        **{name: text(name, column) for name, column in TEXT_COLUMNS.items()},
+        **{name: instant(column) for name, column in INSTANT_COLUMNS.items()},
+        confidence=packing.UNREAD
+        if "confidence" in scope.unread
+        else packing.pack_numbers(_number_column(catalogue, "lead_memory", "confidence_score")),
+        flags=packing.pack_flags(*(_column(has, "lead_memory", name, "boolean") for name in FLAGS)),
+        **{f"{name}_history": history(column) for name, column in HISTORY_COLUMNS.items()},
+        window=sql.SQL("{} AND {}").format(scope.condition(), piece),
     )
-    take = columns.popleft  # in the order of the statement; what was unpacked is let go
-    ids, hashes = packing.unpack_ids(take(), types["id"]), packing.unpack_hashes(take())
+
+
+def _unpack_leads(row: Row, catalogue: Catalogue, ordinals: Mapping[str, int]) -> tuple[LeadColumns, IntArray]:
+    take = row.popleft  # in the order of the statement; what was unpacked is let go
+    ids = packing.unpack_ids(take(), catalogue.type_of("lead_memory", "id"))
+    hashes = packing.unpack_hashes(take())
     owner = packing.unpack_labels(take())
     found = LeadColumns(
         id=ids,
@@ -322,12 +300,12 @@ class _Places:
     shift: np.uint64  # what is left of a hash then
 
     @classmethod
-    def of(cls, rows: LeadColumns, hashes: IntArray, kept: IntArray) -> "_Places":
+    def of(cls, client: IntArray, hashes: IntArray, kept: IntArray) -> "_Places":
         """Take the rows that are leads; of an id that several clients have, the last client's."""
         words = hashes.view(np.uint64)
         order = kept[np.argsort(words[kept])]
         if (words[order[1:]] == words[order[:-1]]).any():
-            order = kept[np.lexsort((rows.client[kept], words[kept]))]
+            order = kept[np.lexsort((client[kept], words[kept]))]
         words = words[order]
         last = np.append(words[1:] != words[:-1], True)[: len(words)]
         words, order = words[last], order[last]
@@ -335,6 +313,10 @@ class _Places:
         shift = np.uint64(64 - bits)
         starts = np.searchsorted(words, np.arange(1 << bits, dtype=np.uint64) << shift).astype(np.int32)
         return cls(np.append(words, NO_HASH), np.append(order, -1).astype(np.int32), starts, shift)
+
+    def moved(self, place: NDArray[np.int32]) -> "_Places":
+        """Give the same where rows are at other places now; -1 for one that is nowhere."""
+        return replace(self, rows=np.append(place, np.int32(-1))[self.rows])
 
     def find(self, hashes: IntArray) -> NDArray[np.int32]:
         """Give each hash's row, -1 where there is none."""
@@ -351,31 +333,6 @@ def _type_of_lead_id(catalogue: Catalogue) -> str | None:
     """Give the type by which ids of leads are hashed: uuid where both tables have it so, else text."""
     types = {catalogue.type_of("lead_memory", "id"), catalogue.type_of("lead_actions", "lead_id")} - {None}
     return "uuid" if types == {"uuid"} else "text"
-
-
-@contextlib.contextmanager
-def _fetching(conn: Connection[Any], beside: Beside | None) -> Iterator[Fetch | None]:
-    """Give a function that begins to fetch the row of an aggregate in a second transaction; None where none is had."""
-    with contextlib.nullcontext() if beside is None else beside(conn) as other:
-        if other is None:
-            yield None
-            return
-        begun: list[Future[Row]] = []
-
-        def fetch(statement: sql.Composed, parameters: Mapping[str, Any]) -> Future[Row]:
-            begun.append(thread.submit(_fetch_row, other, statement, parameters))
-            return begun[-1]
-
-        with OneThread() as thread:
-            try:
-                yield fetch
-            finally:
-                if not all(future.done() for future in begun):  # an error, or a signal: nobody waits for it any more
-                    for future in begun:
-                        future.cancel()
-                    with contextlib.suppress(psycopg.Error):
-                        other.cancel_safe(timeout=CANCEL_SECONDS)
-                    wait(begun)  # what it is at must have let go of the connection
 
 
 def _kind_of_action(catalogue: Catalogue) -> str | None:
@@ -402,15 +359,14 @@ def _action_statements(conn: Connection[Any], catalogue: Catalogue, scope: "_Sco
     window = sql.SQL("WHERE {} IN (SELECT {} FROM lead_memory AS l {})").format(lead_id, memory_id, scope.condition())
     everything = sql.SQL("WHERE a.lead_id IS NOT NULL")
     instants = [_column(has, "lead_actions", name, "timestamptz") for name in when]
-    converted = _column(has, "lead_actions", "conversion_outcome", "boolean")
     return [
         query(
             "read_lead_actions",
             hash=packing.pack_hashes(sql.Identifier("a", "lead_id"), _type_of_lead_id(catalogue)),
             when=packing.pack_instants(sql.SQL("coalesce({})").format(sql.SQL(", ").join(instants))),
-            converted=packing.pack_flags(converted, sql.SQL("NOT {}").format(converted)),
-            texts=packing.pack_texts(
-                *(_column(has, "lead_actions", name) for name in (kind, "tag", "reversion_reason"))
+            what=packing.pack_texts(
+                *(_column(has, "lead_actions", name) for name in (kind, "tag", "reversion_reason")),
+                sql.SQL("{}::text").format(_column(has, "lead_actions", "conversion_outcome", "boolean")),
             ),
             window=sql.SQL("{} AND {}").format(window if scope.narrow else everything, piece),
         )
@@ -421,10 +377,7 @@ def _action_statements(conn: Connection[Any], catalogue: Catalogue, scope: "_Sco
 def _unpack_actions(row: Row, places: _Places) -> ActionColumns:
     take = row.popleft  # as above
     lead, time = places.find(packing.unpack_hashes(take())), packing.unpack_instants(take())
-    won, lost = packing.unpack_flags(take(), 2)
-    converted = np.where(won, 1, np.where(lost, 0, -1)).astype(np.int8)
-    kind, tag, reason = packing.unpack_rows(take(), 3)
-    return ActionColumns(lead, time, kind, tag, converted, reason)
+    return ActionColumns(lead, time, packing.unpack_rows(take()))
 
 
 class _Scope:
@@ -499,14 +452,6 @@ def _number_column(catalogue: Catalogue, table: str, column: str) -> sql.Compose
         return number
     text = _column(catalogue.has, table, column)
     return sql.SQL("CASE WHEN {} ~ '^[0-9]{{1,9}}([.][0-9]+)?$' THEN {} END").format(text, number)
-
-
-def _fetch_row(conn: Connection[Any], statement: sql.Composed, parameters: Mapping[str, Any]) -> Row:
-    """Run an aggregate, which has one row, its values as they are; whoever takes one out is the last to hold it."""
-    with conn.cursor(binary=True) as cursor:
-        row: tuple[Any, ...] | None = cursor.execute(statement, parameters).fetchone()
-        assert row is not None  # noqa: S101 - an aggregate always has a row
-        return deque(row)
 
 
 def _fetch(conn: Connection[Any], statement: sql.Composed, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -16,13 +16,12 @@ from worker.garbage import give_back
 from worker.jobs import Job, details_read, load_job, longest
 from worker.leads import WINDOW_DAYS, Clients, Leads, Windows, from_microseconds
 from worker.logs import get_logger
-from worker.reading import ReadingReport, ensure_clients_known, read_clients, read_leads, read_since
+from worker.reading import MANY_LEADS, ReadingReport, ensure_clients_known, read_clients, read_leads, read_since
 from worker.request import Request
 from worker.sample import learned_from, of_sample, past_periods, sample_limit
 from worker.settings import LOCAL, Settings
 from worker.watermark import Horizon, read_horizon
 
-MANY_LEADS = 500_000  # of more, reading takes noticeably more memory than they keep
 CLIENTS_IN_MEMORY = 20_000  # of more, shards read their own leads instead of being cut out of one reading
 
 

@@ -37,6 +37,7 @@ SAME_DAY = timedelta(days=1)  # a model that old when the window begins stands f
 CODE = (  # what a fit depends on
     "jobs",
     "statistics",
+    "actions.py",
     "arranging.py",
     "columns.py",
     "contacts.py",

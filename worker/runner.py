@@ -28,7 +28,8 @@ from worker.jobs.measures import Measures
 from worker.leads import Clients, Leads
 from worker.ledger import Lease, finish_run, read_last_period, read_run, release_run, try_claim
 from worker.logs import describe_error, get_logger
-from worker.readings import MANY_LEADS, History, Readings, reads_by_shard, rests_on
+from worker.reading import MANY_LEADS
+from worker.readings import History, Readings, reads_by_shard, rests_on
 from worker.registry import (
     Choice,
     ScoredJob,
@@ -558,6 +559,8 @@ class _Work:
         self.model = fitted
         choice: Choice | None = None
         if hasattr(self.job, "evaluate"):
+            if len(pooled) > MANY_LEADS:
+                give_back()
             choice = choose_model(self.database, cast("ScoredJob", self.job), pooled, fitted, as_of)
             self.model, self.version = choice.model, choice.version
 

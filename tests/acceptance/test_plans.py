@@ -9,7 +9,7 @@ from conftest import direct, settings_for
 from psycopg import sql
 from support import utc
 
-from worker import reading
+from worker import fetching, reading
 from worker.database.catalogue import read_catalogue
 from worker.database.pool import open_pool
 from worker.database.queries import query
@@ -72,13 +72,13 @@ def assert_by_index(found, table, *indexes):
 def read_statements(monkeypatch, url, **how):
     """The packed statements that one reading sends, with their parameters."""
     sent = []
-    fetch = reading._fetch_row
+    fetch = fetching.fetch_row
 
     def note(conn, statement, parameters):
         sent.append((statement, dict(parameters)))
         return fetch(conn, statement, parameters)
 
-    monkeypatch.setattr(reading, "_fetch_row", note)
+    monkeypatch.setattr(fetching, "fetch_row", note)
     with open_pool(settings_for(url)) as database, database.read() as conn:
         leads, _ = reading.read_leads(conn, read_catalogue(conn), **how)
     assert len(leads) > 0

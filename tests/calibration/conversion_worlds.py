@@ -12,7 +12,8 @@ from datetime import datetime
 import numpy as np
 from scipy import stats
 
-from worker.leads import DAY, UNDATED, Actions, Clients, Leads, Observations, to_microseconds
+from worker.actions import Actions, Deeds
+from worker.leads import DAY, UNDATED, Clients, Leads, Observations, to_microseconds
 from worker.vocabulary import ACTION_ARCHIVE, ACTION_TAG, OUTCOME_NONE, TAG_CONVERTED, TAG_NONE
 
 HISTORY = 365  # days of arrivals
@@ -116,18 +117,13 @@ def _as_leads(client, age, converts, leaves, urgency, source, as_of, n_clients, 
     when = arrival[who] + (np.minimum(np.concatenate([converts[won], leaves[gone]]), 9000.0) * DAY).astype(np.int64)
     order = np.lexsort((when, who))
     is_win = (np.arange(len(who)) < len(won))[order]
-    many = len(who)
+    win, loss = (ACTION_TAG, TAG_CONVERTED), (ACTION_ARCHIVE, TAG_NONE)
+    deeds, number = Deeds.in_turn([(kind, tag, OUTCOME_NONE, -1, None) for kind, tag in (win, loss)])
     actions = Actions(
         lead=who[order],
         time=when[order],
-        kind=np.where(is_win, ACTION_TAG, ACTION_ARCHIVE),
-        tag=np.where(is_win, TAG_CONVERTED, TAG_NONE),
-        outcome=np.full(many, OUTCOME_NONE),
-        converted=np.full(many, -1),
-        reason_code=np.full(many, -1),
-        reason_names=(),
-        excused=np.zeros(many, dtype=bool),
-        touch=is_win,
+        deed=np.where(is_win, number[0], number[1]),
+        deeds=deeds,
     )
     tag = np.full(n, TAG_NONE)
     tag[won] = TAG_CONVERTED

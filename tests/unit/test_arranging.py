@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from lead_rows import AS_OF, CLIENT_IDS, action, arranged, clients, lead, rows_of
 from test_reading import ABSURD_LEADS, STAMPS
 
-from worker.arranging import TOUCHES, arrange
+from worker.actions import TOUCHES
+from worker.arranging import arrange
 from worker.contacts import OWN_INSERT
 from worker.histories import ONE_CONTACT, observe, parse_history
 from worker.lead_ids import UuidIds, half_by_id, order_by_client_and_id, text_ids
@@ -58,7 +59,8 @@ def actions_of(rows):
         part = arranged(
             [lead("x", None)], [action("x", kind, time, tag=tag, converted=converted, reason=reason)]
         ).actions
-        turn = 2 if part.reverting[0] else 1 if part.winning_by_tag[0] or part.winning_by_outcome[0] else 0
+        won = part.deeds.winning_by_tag[0] or part.deeds.winning_by_outcome[0]
+        turn = 2 if part.deeds.reverting[0] else int(won)
         found[time, turn, k, t, o, c, reason or ""] = (time, k, t, o, c, reason, k in TOUCHES)
     return [found[key] for key in sorted(found)]
 
@@ -86,10 +88,12 @@ def assert_as_lead_by_lead(about, rows, action_rows):
                 row[history], row[column], code, first, last
             )
         if leads.actions is not None:
-            a = leads.actions
+            a, deeds = leads.actions, leads.actions.deeds
             k = np.flatnonzero(a.lead == i)
-            columns = (a.time, a.kind, a.tag, a.outcome, a.converted)
-            held = list(zip(*(c[k].tolist() for c in columns), map(a.reason, k), a.touch[k].tolist(), strict=True))
+            tables = (deeds.kind, deeds.tag, deeds.outcome, deeds.converted)
+            columns = (a.time[k], *(of_deed[a.deed[k]] for of_deed in tables))
+            touched = deeds.touch[a.deed[k]].tolist()
+            held = list(zip(*(column.tolist() for column in columns), map(a.reason, k), touched, strict=True))
             assert held == actions_of(mine)
 
 

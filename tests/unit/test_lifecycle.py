@@ -366,10 +366,13 @@ def test_a_lead_in_an_open_episode_is_a_customer(steps, days):
 def replayed(leads, before):
     """The slow twin of the replay: action by action, what one has to know is on which tracks the lead is a customer."""
     a, found, basis = leads.actions, {}, set()
+    deeds = a.deeds
     for k in range(len(a.lead)):
         lead, time = int(a.lead[k]), int(a.time[k])
-        by_tag, by_outcome, reverting = (bool(x[k]) for x in (a.winning_by_tag, a.winning_by_outcome, a.reverting))
-        if time >= before or not (by_tag or reverting or a.kind[k] in (ACTION_TAG, ACTION_OUTCOME_UPDATE)):
+        deed = a.deed[k]
+        tracks = (deeds.winning_by_tag, deeds.winning_by_outcome, deeds.reverting)
+        by_tag, by_outcome, reverting = (bool(x[deed]) for x in tracks)
+        if time >= before or not (by_tag or reverting or deeds.kind[deed] in (ACTION_TAG, ACTION_OUTCOME_UPDATE)):
             continue
         if lead not in found:
             found[lead], basis = [], set()
@@ -379,12 +382,12 @@ def replayed(leads, before):
             if not was_customer:
                 mine.append(Episode(lead, time, mine[-1].end if mine else int(leads.arrival[lead]), time))
             continue
-        basis -= {"tag", "outcome"} if reverting else {"tag" if a.kind[k] == ACTION_TAG else "outcome"}
-        if a.excused[k] and not mine and leads.arrival[lead] <= time:
+        basis -= {"tag", "outcome"} if reverting else {"tag" if deeds.kind[deed] == ACTION_TAG else "outcome"}
+        if deeds.excused[deed] and not mine and leads.arrival[lead] <= time:
             mine.append(Episode(lead, None, int(leads.arrival[lead]), time))
         elif not was_customer or basis:
             continue
-        tag, outcome = int(a.tag[k]), int(a.outcome[k])
+        tag, outcome = int(deeds.tag[deed]), int(deeds.outcome[deed])
         label = OUTCOME_NAMES[outcome] if outcome else TAG_NAMES[tag] if tag else None
         mine[-1] = replace(mine[-1], end=time, reason=a.reason(k), reverted_to=label)
     return [episode for lead in sorted(found) for episode in found[lead]]

@@ -1,7 +1,5 @@
 """Rows are found by the hash of their id as a dictionary would find them."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -22,5 +20,9 @@ def test_each_hash_has_its_row(n, spread):
     for row in kept[np.argsort(clients[kept], kind="stable")].tolist():
         known[int(hashes[row])] = row
     asked = np.concatenate([hashes, hashes + 1, rng.integers(-spread, spread, 100), ENDS]).astype(np.int64)
-    found = _Places.of(SimpleNamespace(client=clients), hashes, kept).find(asked)
-    assert found.tolist() == [known.get(int(hash_), -1) for hash_ in asked]
+    places = _Places.of(clients, hashes, kept)
+    assert places.find(asked).tolist() == [known.get(int(hash_), -1) for hash_ in asked]
+    moved = rng.permutation(len(hashes)).astype(np.int32)
+    moved[::5] = -1
+    expected = [int(moved[known[int(hash_)]]) if int(hash_) in known else -1 for hash_ in asked]
+    assert places.moved(moved).find(asked).tolist() == expected

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lead_rows import AS_OF, CLIENT_IDS, action, arranged, days_before, history, lead
 
+from worker.actions import Deeds
 from worker.leads import FIRST_LEAD, UNDATED, to_microseconds
 from worker.packing import POSTGRES_EPOCH, unpack_instants
 from worker.reading import read_since
@@ -175,13 +176,16 @@ def test_actions_are_in_order_of_lead_and_time_and_each_counts_once():
     assert leads.id.tolist() == ["a", "b"]
     assert leads.actions is not None
     assert leads.actions.lead.tolist() == [0, 0, 0, 1]
-    assert leads.actions.kind.tolist() == [ACTION_INSERT, ACTION_ARCHIVE, ACTION_REACTIVATE, ACTION_NOTE]
+    kinds = leads.actions.deeds.kind[leads.actions.deed]
+    assert kinds.tolist() == [ACTION_INSERT, ACTION_ARCHIVE, ACTION_REACTIVATE, ACTION_NOTE]
     assert leads.state_at(END).tolist() == [0, 0]
     renamed = [(*row[:2], f"{i}", *row[3:]) for i, row in enumerate(actions)]
     shuffled = arranged(rows[::-1], renamed[::-1])
     assert shuffled.actions is not None
-    for name in ("lead", "time", "kind", "tag", "converted"):
+    for name in ("lead", "time", "deed"):
         assert getattr(shuffled.actions, name).tolist() == getattr(leads.actions, name).tolist()
+    for name in Deeds.__slots__:
+        assert list(getattr(shuffled.actions.deeds, name)) == list(getattr(leads.actions.deeds, name))
 
 
 def test_of_one_instant_a_conversion_comes_before_the_revert_that_undoes_it_and_after_any_other_tag():
@@ -194,7 +198,7 @@ def test_of_one_instant_a_conversion_comes_before_the_revert_that_undoes_it_and_
     ]
     leads = arranged([lead("a", days_before(9))], actions)
     assert leads.actions is not None
-    assert leads.actions.tag.tolist() == [TAG_HIGH_PRIORITY, TAG_CONVERTED, TAG_ACTIVE]
+    assert leads.actions.deeds.tag[leads.actions.deed].tolist() == [TAG_HIGH_PRIORITY, TAG_CONVERTED, TAG_ACTIVE]
 
 
 def test_names_have_codes_in_their_own_order():

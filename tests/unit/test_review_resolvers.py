@@ -119,7 +119,7 @@ def slow_count(leads, instant, client_id):
         mine = client_id is None or leads.clients.ids[leads.client[i]] == client_id
         if not mine or leads.arrival[i] >= start or state[i] != OPEN:
             continue
-        wins = (actions.winning_by_tag | actions.winning_by_outcome) & (actions.lead == i)
+        wins = actions.that(actions.deeds.winning_by_tag | actions.deeds.winning_by_outcome) & (actions.lead == i)
         n += bool((wins & (actions.time >= start) & (actions.time < end)).any())
     return n
 

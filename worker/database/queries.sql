@@ -130,7 +130,7 @@ FROM lead_memory AS l
 -- name: read_lead_actions
 -- What was done with those leads, packed likewise. Served by lead_actions (lead_id) for a look-back or some clients, read
 -- whole otherwise.
-SELECT {hash}, {when}, {converted}, {texts}
+SELECT {hash}, {when}, {what}
 FROM lead_actions AS a
 {window}
 

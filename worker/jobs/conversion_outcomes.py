@@ -62,8 +62,9 @@ def _undated_later(leads: Leads, end: int, until: int) -> BoolArray:
     """Mark the leads of which it came to be known in [end, until) that they converted, perhaps before `end`."""
     closed = (leads.tag == TAG_CONVERTED) | (leads.outcome == OUTCOME_CLIENT_CLOSED)
     candidates = closed & (leads.last_change >= end)
-    if leads.actions is not None:
-        candidates[leads.actions.lead[leads.actions.excused & (leads.actions.time >= end)]] = True
+    a = leads.actions
+    if a is not None:
+        candidates[a.lead[a.that(a.deeds.excused) & (a.time >= end)]] = True
     result = np.zeros(len(leads), dtype=np.bool_)
     found = conversion_episodes(leads.only(candidates), until)
     perhaps = (found.start == UNDATED) & (found.after < end) & (found.known_by >= end)

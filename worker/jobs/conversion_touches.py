@@ -34,7 +34,7 @@ def touched_before(leads: Leads, instants: Sequence[int]) -> Iterator[Touched]:
     tracks = [(c.lead, c.time, _first_after(leads, c.lead, c.time, instants))]
     if a is not None:
         place = _first_after(leads, a.lead, a.time, instants)
-        place[~a.touch] = NOT_COUNTED
+        place[a.that(~a.deeds.touch)] = NOT_COUNTED
         tracks.append((a.lead, a.time, place))
     count, latest = np.zeros(n, dtype=np.int32), [np.full(n, NEVER) for _ in tracks]
     for number in range(len(instants)):

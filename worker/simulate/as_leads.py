@@ -5,7 +5,8 @@ from datetime import datetime
 
 import numpy as np
 
-from worker.leads import DAY, UNDATED, Actions, Clients, Leads, Observations, to_microseconds
+from worker.actions import Actions
+from worker.leads import DAY, UNDATED, Clients, Leads, Observations, to_microseconds
 from worker.statistics import FloatArray, IntArray
 from worker.vocabulary import OUTCOME_CLIENT_CLOSED, OUTCOME_NONE, TAG_NONE
 
