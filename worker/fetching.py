@@ -12,6 +12,7 @@ from psycopg import Connection, sql
 from worker.executors import OneThread
 
 CANCEL_SECONDS = 1.0
+MOMENT_SECONDS = 0.02  # in which a thread ends that has nothing left to fetch
 
 Row = deque[Any]
 Beside = Callable[[Connection[Any]], contextlib.AbstractContextManager[Connection[Any] | None]]
@@ -94,11 +95,11 @@ def fetching(conn: Connection[Any], beside: Beside | None) -> Iterator[Fetching]
 
 def _let_go(other: Connection[Any], thread: OneThread) -> None:
     """Wait until the thread has let go of the connection: after an error, or a signal, nobody waits for its row."""
-    idle = thread.submit(lambda: None)
-    if not wait([idle], timeout=0).done:
+    idle, patience = thread.submit(lambda: None), MOMENT_SECONDS
+    while not wait([idle], timeout=patience).done:
         with contextlib.suppress(psycopg.Error):
             other.cancel_safe(timeout=CANCEL_SECONDS)
-        wait([idle])
+        patience = CANCEL_SECONDS  # and then again: it may have been between two statements
 
 
 def fetch_row(conn: Connection[Any], statement: sql.Composed, parameters: Mapping[str, Any]) -> Row:
