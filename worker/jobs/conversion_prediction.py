@@ -101,22 +101,24 @@ def fit(leads: Leads, as_of: datetime) -> Mapping[str, Json]:
     vocabulary = choose_vocabulary(arrived, end)
     nobody = arrived.only(np.zeros(len(arrived), dtype=np.bool_))
     features = lead_features(nobody, vocabulary, end)  # their levels are the vocabulary's
-    exposure = lay_out_exposure(arrived, vocabulary, episodes, as_of=end, start=start)
+    first = int(arrived.arrival.min()) if len(arrived) else end
+    n_leads, n_conversions = len(arrived), len(episodes)
+    exposures = [lay_out_exposure(arrived, vocabulary, episodes, as_of=end, start=start)]
+    del arrived, episodes  # of very many leads they are large, and so is what they are laid out as
     model = fit_hazard(
-        exposure,
+        exposures.pop(),
         [len(feature.levels) for feature in features],
         month_gaps(start, end),
         arrival_gaps(),
     )
-    first = int(arrived.arrival.min()) if len(arrived) else end
     return {
         "format": MODEL_FORMAT,
         "vocabulary": vocabulary,
         "trained_from": from_microseconds(max(start, first)).isoformat(),
         "history_from": start,
         "history_days": (end - max(start, first)) / DAY,
-        "conversions": len(episodes),
-        "leads": len(arrived),
+        "conversions": n_conversions,
+        "leads": n_leads,
         "levels": list(model.levels),
         "coefficients": model.coefficients.tolist(),
         "covariance": [row[: i + 1] for i, row in enumerate(model.covariance.tolist())],  # it is symmetric

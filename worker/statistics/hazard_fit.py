@@ -72,6 +72,8 @@ def fit_hazard(
     n_periods = len(gaps) + 1
     sizes = (n_periods, *levels)
     rows = Rows.of(exposure, sizes)
+    exits, n_leads = _exits_by_bin(rows, exposure), len(exposure.client)
+    del exposure  # which the rows are a copy of
     blocks = [slice(low, high) for low, high in pairwise(np.cumsum((0, *sizes)).tolist())]
     width = sum(sizes)
     plain = blocks[1:-1] if len(arrival_gaps) else blocks[1:]
@@ -131,7 +133,6 @@ def fit_hazard(
     weight = by_level / observed_days
     of_periods = weight[:n_periods]
     past_pace = inverse[aged : aged + n_periods, aged : aged + n_periods]
-    exits = _exits_by_bin(rows, exposure)
     return HazardModel(
         levels=levels,
         coefficients=np.concatenate([[0.0], _log_hazard(knots), effects[n_periods:]]),
@@ -144,7 +145,7 @@ def fit_hazard(
         pace=-float(of_periods @ effects[blocks[0]]),
         pace_noise=float(np.sqrt(max(float(of_periods @ past_pace @ of_periods), 0.0) + time.ahead)),
         n_events=n_events,
-        n_leads=len(exposure.client),
+        n_leads=n_leads,
     )
 
 
