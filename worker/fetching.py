@@ -28,6 +28,7 @@ class Fetching:
     def __init__(self, first: Connection[Any], second: Connection[Any] | None, thread: OneThread) -> None:
         self._first, self._second, self._thread = first, second, thread
         self._left = deque[tuple[sql.Composed, Mapping[str, Any], Future[Row]]]()
+        self._failure: BaseException | None = None  # the second's first: what it says after that is only "aborted"
 
     def ask(
         self, statements: Iterable[sql.Composed], parameters: Mapping[str, Any], *, before_others: bool = False
@@ -44,9 +45,15 @@ class Fetching:
         return [future for _, _, future in asked]
 
     def finished(self, asked: Sequence[Future[Row]]) -> Iterator[tuple[int, Row]]:
-        """Give the rows as they come, each with its number among those asked for; until then the first helps."""
+        """
+        Give the rows as they come, each with its number among those asked for; until then the first helps.
+
+        Raises what either transaction raised, of whatever was asked for, as soon as it is known.
+        """
         waiting = dict(enumerate(asked))
         while waiting:
+            if self._failure is not None:
+                raise self._failure
             number = next((number for number, future in waiting.items() if future.done()), None)
             if number is not None:
                 yield number, waiting.pop(number).result()
@@ -58,8 +65,12 @@ class Fetching:
         self._left.clear()
 
     def _work_off(self, conn: Connection[Any]) -> None:
-        while self._fetch_next(conn):
-            pass
+        try:
+            while self._failure is None and self._fetch_next(conn):
+                pass
+        except BaseException as exc:
+            self._failure = exc
+            raise
 
     def _fetch_next(self, conn: Connection[Any]) -> bool:
         """Fetch what is next; False where nothing is left."""

@@ -150,6 +150,7 @@ def read_leads(
         places = places.moved(place)
         for number, row in both.finished(of_actions):
             pieces[number] = _unpack_actions(row, places)
+    del hashes, kept, real, used, place, places  # of very many leads they are large
     actions = [ActionColumns.joined([pieces.pop(number) for number in sorted(pieces)])] if pieces else [None]
     if many:
         give_back()

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections import deque
 
 import pytest
@@ -96,16 +97,19 @@ def test_nobody_is_left_at_work_when_the_block_ends(rows):
     assert [statement for _, statement in rows.asked] == ["long"]
 
 
-def test_a_connection_that_fails_leaves_the_rest_to_the_other(rows):
-    """The error is seen when its row is asked for."""
+def test_of_a_failed_transaction_the_first_error_is_told_and_at_once(rows):
+    """What it is asked next would only say that it is aborted."""
     rows.slow["bad"] = threading.Event()
-    with opened(Second()) as both:
-        bad = both.ask(["bad"], {"seed": 0})
+    with opened(second := Second(rows.slow["bad"])) as both:
+        both.ask(["bad"], {"seed": 0})
         assert rows.begun.wait(10)
         rows.slow["bad"].set()
-        assert [number for number, _ in both.finished(both.ask(["a", "b"], {"seed": 0}))] == [0, 1]
+        asked = both.ask([f"a{i}" for i in range(1000)], {"seed": 0}, before_others=True)
+        found = (time.sleep(0.001) for _ in both.finished(asked))
         with pytest.raises(ValueError, match="bad"):
-            next(both.finished(bad))
+            deque(found, maxlen=0)
+    assert [statement for conn, statement in rows.asked if conn is second] == ["bad"]
+    assert len(rows.asked) < 900
 
 
 def test_nothing_asked_for_is_nothing_found(rows):
