@@ -151,9 +151,9 @@ def read_leads(
         for number, row in both.finished(of_actions):
             pieces[number] = _unpack_actions(row, places)
     del hashes, kept, real, used, place, places  # of very many leads they are large
-    actions = [ActionColumns.joined([pieces.pop(number) for number in sorted(pieces)])] if pieces else [None]
     if many:
         give_back()
+    actions = [ActionColumns.joined([pieces.pop(number) for number in sorted(pieces)])] if pieces else [None]
     leads = arrange_columns(clients, rows, actions.pop())
     return leads, replace(report, leads=len(leads), undated=int((leads.arrival == UNDATED).sum()))
 
