@@ -49,8 +49,7 @@ class Deeds:
         each = cls(kind, tag, outcome, converted, reason, names)
         turn = np.where(each.reverting, 2, np.where(each.winning_by_tag | each.winning_by_outcome, 1, 0))
         keys = np.stack([turn, kind, tag, outcome, converted, reason])
-        found, first, number = np.unique(keys, axis=1, return_index=True, return_inverse=True)
-        del found
+        _, first, number = np.unique(keys, axis=1, return_index=True, return_inverse=True)
         return cls(kind[first], tag[first], outcome[first], converted[first], reason[first], names), number.reshape(-1)
 
     def __len__(self) -> int:

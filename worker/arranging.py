@@ -15,7 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.actions import Actions, Deeds
-from worker.columns import ATTRIBUTES, INSTANTS, LABELS, NO_NUMBER, ActionColumns, Labels, LeadColumns, usable
+from worker.columns import (
+    ATTRIBUTES,
+    INSTANTS,
+    LABELS,
+    NO_NUMBER,
+    ActionColumns,
+    Labels,
+    LeadColumns,
+    narrowest,
+    usable,
+)
 from worker.contacts import date_contacts
 from worker.histories import History, observe, parse_history
 from worker.lead_ids import half_by_id, order_by_client_and_id, text_ids
@@ -231,7 +241,7 @@ def _arrange_actions(rows: ActionColumns, n_leads: int) -> Actions:
     for column in (lead, time):
         column[:] = column[order]
     deeds, number = Deeds.in_turn([_folded(*what) for what in rows.what.values])
-    deed = number.astype(np.min_scalar_type(max(len(deeds) - 1, 0)))[rows.what.codes[order]]
+    deed = number.astype(narrowest(len(deeds)))[rows.what.codes[order]]
     del order
     lead, time, deed = (column[: np.count_nonzero(placed)] for column in (lead, time, deed))
     again = (lead[1:] == lead[:-1]) & (time[1:] == time[:-1])

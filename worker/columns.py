@@ -30,7 +30,7 @@ class Labels:
         """Number the distinct values in the order in which they come."""
         numbers = _Numbers()
         codes = np.fromiter(map(numbers.__getitem__, values), dtype=np.int32)
-        return cls(codes.astype(_width(numbers)), list(numbers))
+        return cls(codes.astype(narrowest(len(numbers))), list(numbers))
 
     def folded(self, fold: Callable[[Any], int]) -> NDArray[np.int8]:
         """Give the code that `fold` makes of each row's value; each distinct value is folded once."""
@@ -57,7 +57,7 @@ class Labels:
         """Put the rows of several together."""
         numbers = _Numbers()
         of_part = [[numbers[value] for value in part.values] for part in parts]
-        width = _width(numbers)
+        width = narrowest(len(numbers))
         codes = [np.array(new, dtype=width)[part.codes] for new, part in zip(of_part, parts, strict=True)]
         return cls(np.concatenate(codes), list(numbers))
 
@@ -70,9 +70,9 @@ class _Numbers(dict[Hashable, int]):
         return number
 
 
-def _width(numbers: "_Numbers") -> np.dtype[Any]:
-    """Give the narrowest type that holds these numbers: of millions of rows four bytes each are many."""
-    return np.min_scalar_type(max(len(numbers) - 1, 0))
+def narrowest(count: int) -> np.dtype[Any]:
+    """Give the narrowest type that holds the numbers below `count`: of millions of rows four bytes each are many."""
+    return np.min_scalar_type(max(count - 1, 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+MANY_LEADS = 200_000  # of more, what is done with them takes noticeably more memory than they keep
 OBJECTS = 200_000  # made and not yet gone, between two collections; what a run imports makes half as many
 
 
@@ -14,12 +15,15 @@ def collect_seldom() -> None:
     gc.set_threshold(OBJECTS, *gc.get_threshold()[1:])
 
 
-def give_back() -> None:
+def give_back(n_leads: int) -> None:
     """
-    Give free memory back to the system, where the C library can (malloc_trim of glibc).
+    Give free memory back to the system after something was done with so many leads; after few, nothing is done.
 
-    It keeps what was freed between arrays that stay: of two million leads that were read, a third of a gigabyte.
+    Where the C library can (malloc_trim of glibc). It keeps what was freed between arrays that stay: of two million
+    leads that were read, a third of a gigabyte.
     """
+    if n_leads <= MANY_LEADS:
+        return
     import ctypes  # noqa: PLC0415 - only where very much was read
 
     with contextlib.suppress(AttributeError, OSError, TypeError):

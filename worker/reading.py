@@ -33,7 +33,6 @@ TEXT_COLUMNS = {"urgency": "urgency", "tone": "tone", "source": "source", "inten
 INSTANT_COLUMNS = {"last_contact": "timestamp", "last_updated": "last_updated", "closed_at": "client_closed_at",
                    "no_sale_at": "no_sale_at"}  # fmt: skip
 DETAILS = ("urgency", "tone", "confidence", "source", "intent", "language")  # what a job may do without
-MANY_LEADS = 200_000  # of more, reading takes noticeably more memory than they keep
 PIECE_PAGES = 8_192  # 64 megabytes of a table
 MANY_CLIENTS = 20_000  # of more, a look-back is read slice by slice of time
 SLICES, SLICE_DAYS = 6, 10
@@ -132,9 +131,8 @@ def read_leads(
                 of_actions = both.ask(statements, scope.parameters)
             else:
                 break
-        many = len(rows) > MANY_LEADS
-        if many:
-            give_back()
+        n_rows = len(rows)
+        give_back(n_rows)
         real = ~rows.is_test
         used = np.zeros(len(rows), dtype=np.bool_)
         used[kept] = True
@@ -151,8 +149,7 @@ def read_leads(
         for number, row in both.finished(of_actions):
             pieces[number] = _unpack_actions(row, places)
     del hashes, kept, real, used, place, places  # of very many leads they are large
-    if many:
-        give_back()
+    give_back(n_rows)
     actions = [ActionColumns.joined([pieces.pop(number) for number in sorted(pieces)])] if pieces else [None]
     leads = arrange_columns(clients, rows, actions.pop())
     return leads, replace(report, leads=len(leads), undated=int((leads.arrival == UNDATED).sum()))

@@ -16,7 +16,7 @@ from worker.garbage import give_back
 from worker.jobs import Job, details_read, load_job, longest
 from worker.leads import WINDOW_DAYS, Clients, Leads, Windows, from_microseconds
 from worker.logs import get_logger
-from worker.reading import MANY_LEADS, ReadingReport, ensure_clients_known, read_clients, read_leads, read_since
+from worker.reading import ReadingReport, ensure_clients_known, read_clients, read_leads, read_since
 from worker.request import Request
 from worker.sample import learned_from, of_sample, past_periods, sample_limit
 from worker.settings import LOCAL, Settings
@@ -126,8 +126,7 @@ class Readings:
                 return read_leads(conn, self._catalogue, since, None, self._details, beside=self._database.read_beside)
 
             leads, report = self._database.retrying(read, read_only=True)
-            if report.leads > MANY_LEADS:
-                give_back()
+            give_back(report.leads)
             self._whole.keep(leads, far)
             self._known, self.passed_over = leads.clients, report.passed_over()
             ensure_clients_known(leads.clients, self._request.clients)

@@ -28,7 +28,6 @@ from worker.jobs.measures import Measures
 from worker.leads import Clients, Leads
 from worker.ledger import Lease, finish_run, read_last_period, read_run, release_run, try_claim
 from worker.logs import describe_error, get_logger
-from worker.reading import MANY_LEADS
 from worker.readings import History, Readings, reads_by_shard, rests_on
 from worker.registry import (
     Choice,
@@ -412,8 +411,7 @@ class _Work:
         if reviews:
             self.resolved = self._resolve(leads)
         self._learn(begun)
-        if len(leads) > MANY_LEADS:
-            give_back()
+        give_back(len(leads))
         self._cut(leads, [] if begun is None else begun.looks, with_global=not self.request.clients)
         horizon = self.run.readings.horizon
         if self.leaves_mark and horizon is not None:
@@ -559,8 +557,7 @@ class _Work:
         self.model = fitted
         choice: Choice | None = None
         if hasattr(self.job, "evaluate"):
-            if len(pooled) > MANY_LEADS:
-                give_back()
+            give_back(len(pooled))
             choice = choose_model(self.database, cast("ScoredJob", self.job), pooled, fitted, as_of)
             self.model, self.version = choice.model, choice.version
 
