@@ -46,10 +46,17 @@ def pack_texts(*columns: sql.Composable) -> sql.Composed:
     """
     Pack a text, as the client's encoding has it, which is UTF-8 in every transaction (worker/database/pool.py).
 
-    columns : of several, each row's texts become one: for columns of few different values.
+    columns : of several, each row's texts become one, from which the last of them are missing where they are null: for
+    columns of few different values, most of them null.
     """
     texts = [sql.SQL(r"coalesce(textsend({}), '\xff')").format(column) for column in columns]
-    return sql.SQL(r"string_agg({}, '\x00')").format(sql.SQL(r" || '\xfe' || ").join(texts))
+    row = [sql.SQL(r" || '\xfe' || ").join(texts[:n]) for n in range(1, len(texts) + 1)]
+    null = [sql.SQL("{} IS NULL").format(column) for column in columns]
+    shorter = [
+        sql.SQL("WHEN {} THEN {}").format(sql.SQL(" AND ").join(null[n:]), row[n - 1]) for n in range(1, len(texts))
+    ]
+    whole = sql.SQL("CASE {} ELSE {} END").format(sql.SQL(" ").join(shorter), row[-1]) if shorter else row[-1]
+    return sql.SQL(r"string_agg({}, '\x00')").format(whole)
 
 
 def pack_histories(column: sql.Composable, type_name: str | None) -> sql.Composable:
@@ -112,10 +119,11 @@ def unpack_labels(packed: bytes | None, n_rows: int = 0) -> Labels:
     return Labels(labels.codes, [_text(piece) for piece in labels.values])
 
 
-def unpack_rows(packed: bytes | None) -> Labels:
-    """Give the rows of texts that pack_texts packed together, each a tuple; null is None."""
+def unpack_rows(packed: bytes | None, n_columns: int) -> Labels:
+    """Give the rows of texts that pack_texts packed together, each a tuple of so many; null is None."""
     rows = Labels.of(_pieces(packed))
-    return Labels(rows.codes, [tuple(map(_text, row.split(NEXT_TEXT))) for row in rows.values])
+    texts = (tuple(map(_text, row.split(NEXT_TEXT))) for row in rows.values)
+    return Labels(rows.codes, [row + (None,) * (n_columns - len(row)) for row in texts])
 
 
 def _text(piece: bytes) -> str | None:

@@ -38,6 +38,7 @@ MANY_CLIENTS = 20_000  # of more, a look-back is read slice by slice of time
 SLICES, SLICE_DAYS = 6, 10
 NO_HASH = np.uint64(2**64 - 1)
 ORDINARY_TABLE = "r"  # the kind whose rows have a place
+DEED_COLUMNS = 4  # kind, tag, reversion_reason and conversion_outcome
 HISTORY_COLUMNS = {name: f"{name}_history" for name in ("urgency", "tone", "confidence")}
 ALIASES = {"clients": "c", "lead_memory": "l", "lead_actions": "a"}  # by which every statement knows the tables
 
@@ -357,15 +358,14 @@ def _action_statements(conn: Connection[Any], catalogue: Catalogue, scope: "_Sco
     window = sql.SQL("WHERE {} IN (SELECT {} FROM lead_memory AS l {})").format(lead_id, memory_id, scope.condition())
     everything = sql.SQL("WHERE a.lead_id IS NOT NULL")
     instants = [_column(has, "lead_actions", name, "timestamptz") for name in when]
+    outcome = sql.SQL("{}::text").format(_column(has, "lead_actions", "conversion_outcome", "boolean"))
+    deed = [*(_column(has, "lead_actions", name) for name in (kind, "tag", "reversion_reason")), outcome]
     return [
         query(
             "read_lead_actions",
             hash=packing.pack_hashes(sql.Identifier("a", "lead_id"), _type_of_lead_id(catalogue)),
             when=packing.pack_instants(sql.SQL("coalesce({})").format(sql.SQL(", ").join(instants))),
-            what=packing.pack_texts(
-                *(_column(has, "lead_actions", name) for name in (kind, "tag", "reversion_reason")),
-                sql.SQL("{}::text").format(_column(has, "lead_actions", "conversion_outcome", "boolean")),
-            ),
+            what=packing.pack_texts(*deed),
             window=sql.SQL("{} AND {}").format(window if scope.narrow else everything, piece),
         )
         for piece in _pieces(conn, catalogue, scope, "lead_actions")
@@ -375,7 +375,7 @@ def _action_statements(conn: Connection[Any], catalogue: Catalogue, scope: "_Sco
 def _unpack_actions(row: Row, places: _Places) -> ActionColumns:
     take = row.popleft  # as above
     lead, time = places.find(packing.unpack_hashes(take())), packing.unpack_instants(take())
-    return ActionColumns(lead, time, packing.unpack_rows(take()))
+    return ActionColumns(lead, time, packing.unpack_rows(take(), DEED_COLUMNS))
 
 
 class _Scope:
