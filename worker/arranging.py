@@ -27,10 +27,11 @@ from worker.columns import (
     usable,
 )
 from worker.contacts import date_contacts
+from worker.garbage import give_back
 from worker.histories import History, observe, parse_history
 from worker.lead_ids import half_by_id, order_by_client_and_id, text_ids
 from worker.leads import UNDATED, Clients, Leads, Observations
-from worker.ordering import order_by
+from worker.ordering import keep_in_place, looked_up, order_by, put_in_order
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.vocabulary import (
     action_code,
@@ -105,6 +106,7 @@ def in_order(rows: LeadColumns, marked: BoolArray) -> tuple[LeadColumns, NDArray
         order = order_by_client_and_id(rows.client, rows.id)
     else:
         order = chosen[order_by_client_and_id(rows.client[chosen], rows.id[chosen])]
+    give_back(len(rows))
     place = np.full(len(rows), -1, dtype=np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
     return rows.in_order(order), place
@@ -237,11 +239,12 @@ def _arrange_actions(rows: ActionColumns, n_leads: int) -> Actions:
     lead, time = rows.lead, rows.time
     placed = (lead >= 0) & (time != UNDATED)
     lead[~placed] = n_leads  # behind all others
-    order = order_by(lead, time)
+    order = order_by(lead, time).astype(np.int32)
     for column in (lead, time):
-        column[:] = column[order]
+        put_in_order(column, order)
     deeds, number = Deeds.in_turn([_folded(*what) for what in rows.what.values])
-    deed = number.astype(narrowest(len(deeds)))[rows.what.codes[order]]
+    deed = looked_up(number.astype(narrowest(len(deeds))), rows.what.codes)
+    put_in_order(deed, order)
     del order
     lead, time, deed = (column[: np.count_nonzero(placed)] for column in (lead, time, deed))
     again = (lead[1:] == lead[:-1]) & (time[1:] == time[:-1])
@@ -250,10 +253,8 @@ def _arrange_actions(rows: ActionColumns, n_leads: int) -> Actions:
         deed[tied] = deed[tied][np.lexsort((deed[tied], time[tied], lead[tied]))]
         again &= deed[1:] == deed[:-1]
     if again.any():
-        once = np.flatnonzero(np.append(True, ~again))
-        for column in (lead, time, deed):
-            column[: len(once)] = column[once]
-        lead, time, deed = lead[: len(once)], time[: len(once)], deed[: len(once)]
+        once = np.append(True, ~again)
+        lead, time, deed = (keep_in_place(column, once) for column in (lead, time, deed))
     return Actions(lead.astype(np.int32, copy=False), time, deed, deeds)
 
 

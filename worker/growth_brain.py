@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from psycopg import Connection, sql
@@ -27,6 +27,15 @@ NAMED = ("conversion", "reversion")
 PATTERN_MEMORY = timedelta(days=70)  # a pattern away for a window is a new one; the rest is margin for late runs
 
 
+class SnapshotKey(NamedTuple):
+    """What tells one snapshot from all others."""
+
+    client_id: str | None
+    event_type: str
+    period_key: str
+    claim_key: str
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One row of growth_brain, its id left to the database."""
@@ -37,6 +46,12 @@ class Snapshot:
     insight_text: str
     confidence: float
     created_at: datetime
+
+    @property
+    def key(self) -> SnapshotKey:
+        """Say which snapshot it is."""
+        content = self.learning_snapshot
+        return SnapshotKey(self.client_id, self.event_type, content["period_key"], content["claim_key"])
 
     def as_json(self) -> dict[str, Json]:
         """Give the row as JSON holds it."""
@@ -119,16 +134,16 @@ def as_rows(snapshots: Sequence[Snapshot]) -> str:
     return orjson.dumps(rows).decode()
 
 
-def write_snapshots(conn: Connection[Any], snapshots: Sequence[Snapshot], rows: str, *, id_type: str) -> Written:
+def write_snapshots(conn: Connection[Any], keys: Sequence[SnapshotKey], rows: str, *, id_type: str) -> Written:
     """
     Insert what is new and refresh what differs, in one statement; rows that are the same are not touched.
 
-    rows : the same snapshots by as_rows.
+    keys, rows : which snapshots they are, and themselves by as_rows.
     id_type : what growth_brain.client_id is in this database: uuid, or text where clients has it so.
     """
-    if not snapshots:
+    if not keys:
         return Written()
-    event_clients = sorted({s.client_id for s in snapshots if s.event_type in NAMED and s.client_id is not None})
+    event_clients = sorted({key.client_id for key in keys if key.event_type in NAMED and key.client_id is not None})
     found = conn.execute(
         query("write_snapshots", id_type=sql.Identifier(id_type)), {"rows": rows, "event_clients": event_clients}
     ).fetchone()
@@ -143,18 +158,11 @@ def delete_withdrawn(
     client_ids: Sequence[str],
     *,
     with_global: bool,
-    snapshots: Sequence[Snapshot],
+    keys: Sequence[SnapshotKey],
     id_type: str,
 ) -> Written:
-    """Remove what an earlier run of this period wrote for these clients and this run does not say any more."""
-    keys = [
-        {
-            "client_id": snapshot.client_id,
-            "period_key": snapshot.learning_snapshot["period_key"],
-            "claim_key": snapshot.learning_snapshot["claim_key"],
-        }
-        for snapshot in snapshots
-    ]
+    """Remove what an earlier run of this period wrote for these clients and this one, which wrote `keys`, does not."""
+    said = [{"client_id": key.client_id, "period_key": key.period_key, "claim_key": key.claim_key} for key in keys]
     cursor = conn.execute(
         query("delete_withdrawn_snapshots", id_type=sql.Identifier(id_type)),
         {
@@ -163,7 +171,7 @@ def delete_withdrawn(
             "client_ids": list(client_ids),
             "with_global": with_global,
             "as_of": as_of,
-            "keys": plain_json(keys),
+            "keys": plain_json(said),
         },
     )
     return Written(deleted=cursor.rowcount)

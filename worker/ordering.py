@@ -1,8 +1,8 @@
-"""The order of very many rows by two or more keys, as np.lexsort has it, in less time."""
+"""The order of very many rows by two or more keys, as np.lexsort has it, in less time; moving rows in little room."""
 
 import numpy as np
 
-from worker.statistics import IntArray
+from worker.statistics import BoolArray, IntArray
 
 BLOCK = 2**16  # rows
 
@@ -34,3 +34,27 @@ def order_by(first: IntArray, second: IntArray, *further: IntArray) -> IntArray:
         rows = np.sort(order[tied])  # as they were
         order[tied] = rows[np.lexsort([key[rows] for key in (*further[::-1], second, first)])]
     return order
+
+
+def put_in_order(column: IntArray, order: IntArray) -> None:
+    """Put a column's rows in an order, where they are."""
+    column[:] = looked_up(column, order)
+
+
+def looked_up(values: IntArray, places: IntArray) -> IntArray:
+    """Give values[places] some rows at a time: numpy makes eight bytes of each place, however narrow they are."""
+    result = np.empty(len(places), dtype=values.dtype)
+    for low in range(0, len(places), BLOCK):
+        here = slice(low, low + BLOCK)
+        result[here] = values[places[here]]
+    return result
+
+
+def keep_in_place(column: IntArray, kept: BoolArray) -> IntArray:
+    """Move the rows that are kept to the front of a column, and give that part of it."""
+    n = 0
+    for low in range(0, len(column), BLOCK):
+        rows = column[low : low + BLOCK][kept[low : low + BLOCK]]
+        column[n : n + len(rows)] = rows
+        n += len(rows)
+    return column[:n]

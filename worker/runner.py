@@ -471,6 +471,7 @@ class _Work:
                         part, found = result
                         place.work_off(part, number, outcome, found)
                         number += 2 * len(part.clients)
+                give_back(len(leads))  # what looks at one shard leave behind is not where the next one's find room
                 self._progress(done + 1, of)
         if with_global and self.measures:
             self._write_of_everyone(place, place.of_everyone(self.measures), number)

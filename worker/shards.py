@@ -17,6 +17,7 @@ from worker.errors import DatabaseShapeError, WorkerError
 from worker.growth_brain import (
     NAMED,
     Snapshot,
+    SnapshotKey,
     Written,
     as_rows,
     delete_withdrawn,
@@ -69,8 +70,9 @@ class Outcome:
 class Analysed:
     """What there is to write, and of events what is known of them besides."""
 
-    snapshots: list[Snapshot]
-    rows: str = ""  # the same as they are written; empty in a dry run
+    keys: Sequence[SnapshotKey]  # of the snapshots
+    rows: str = ""  # themselves as they are written, which take a fraction of the memory; empty in a dry run
+    shown: Sequence[Snapshot] = ()  # themselves, in a dry run
     on_record: Sequence[Finding] = ()  # events that the application recorded
     told: Sequence[Finding] = ()  # the others, whether they are written already or not
     known: int = 0  # how many of those are
@@ -221,7 +223,8 @@ class Workplace:
             make_snapshot(finding, given.as_of, given.version, language.get(finding.client_id) or given.language)
             for finding in findings
         ]
-        return Analysed(snapshots, "" if given.dry_run else as_rows(snapshots))
+        keys = [snapshot.key for snapshot in snapshots]
+        return Analysed(keys, shown=snapshots) if given.dry_run else Analysed(keys, as_rows(snapshots))
 
     def _without_known(self, findings: list[Finding], leads: Leads) -> list[Finding]:
         """Leave out the events that are written already: once written they stay."""
@@ -259,11 +262,11 @@ class Workplace:
     ) -> None:
         """Write what was found in one transaction under the run's token, and count it."""
         if self.assignment.dry_run:
-            outcome.shown += found.snapshots
+            outcome.shown += found.shown
             written = Written()
         else:
             written = self._write(found, client_ids, number, with_global=with_global)
-        told = len(found.snapshots) + found.known
+        told = len(found.keys) + found.known
         unchanged = 0 if self.assignment.dry_run else told - written.inserted - written.updated
         add_counts(outcome.counts, {"snapshots": told, "unchanged": unchanged, **asdict(written)})
         add_counts(outcome.passed_over, found.passed_over)
@@ -289,7 +292,7 @@ class Workplace:
 
         def write(conn: Connection[Any]) -> Written:
             withdrawn = self._withdraw(conn, found, client_ids, with_global=with_global)
-            return withdrawn + write_snapshots(conn, found.snapshots, found.rows, id_type=self._id_type)
+            return withdrawn + write_snapshots(conn, found.keys, found.rows, id_type=self._id_type)
 
         return self.database.retrying(transaction, read_only=False)
 
@@ -307,7 +310,7 @@ class Workplace:
             as_of,
             client_ids,
             with_global=with_global,
-            snapshots=found.snapshots,
+            keys=found.keys,
             id_type=self._id_type,
         )
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from worker.ordering import order_by
+from worker import ordering
+from worker.ordering import keep_in_place, looked_up, order_by, put_in_order
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 1000])
@@ -25,3 +26,24 @@ def test_instants_and_ids_from_end_to_end():
     ):
         third = np.array([0, 0, 0, 2, 1])
         assert order_by(first, second, third).tolist() == np.lexsort((third, second, first)).tolist()
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 23])
+def test_rows_are_put_in_an_order(n, monkeypatch):
+    monkeypatch.setattr(ordering, "BLOCK", 5)
+    rng = np.random.default_rng(n)
+    column = rng.integers(0, 2**60, n)
+    order, before = rng.permutation(n).astype(np.int32), column.copy()
+    put_in_order(column, order)
+    assert column.tolist() == before[order].tolist()
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 23])
+def test_rows_are_looked_up_and_kept(n, monkeypatch):
+    monkeypatch.setattr(ordering, "BLOCK", 5)
+    rng = np.random.default_rng(n)
+    values, places, kept = rng.integers(0, 2**60, 7), rng.integers(0, 7, n).astype(np.uint8), rng.random(n) < 0.6
+    column = looked_up(values, places)
+    expected = values[places]
+    assert column.tolist() == expected.tolist()
+    assert keep_in_place(column, kept).tolist() == expected[kept].tolist()
