@@ -18,7 +18,7 @@ from worker.leads import WINDOW_DAYS, Clients, Leads, Windows, from_microseconds
 from worker.logs import get_logger
 from worker.reading import ReadingReport, ensure_clients_known, read_clients, read_leads, read_since
 from worker.request import Request
-from worker.sample import learned_from, of_sample, past_periods, sample_limit
+from worker.sample import learned_from, limit_of_enough, of_sample, past_periods, sample_limit
 from worker.settings import LOCAL, Settings
 from worker.watermark import Horizon, read_horizon
 
@@ -191,7 +191,15 @@ class Readings:
         limit = None if most is None else sample_limit(self.clients(), most)
         if limit is None or not self.by_shard or self._whole.covers(days):
             leads = self.leads(days)
-            return leads.of_clients(learned_from(leads.clients, limit)), limit
+        else:
+            leads = self._of_sample(days, limit)
+        enough = getattr(job, "LEARNS_FROM_LEADS", None)
+        if enough is not None:
+            limit = limit_of_enough(leads, limit, enough)
+        return leads.of_clients(learned_from(leads.clients, limit)), limit
+
+    def _of_sample(self, days: int | None, limit: int) -> Leads:
+        """Give the leads of the pooled clients whose hashes are not above the limit, and perhaps those of others."""
         if not self._sample.covers(days) or limit > self._sampled_up_to:
             self._make_room(self._whole)
             ids = _ids(self.clients(), lambda clients: learned_from(clients, limit))
@@ -201,8 +209,7 @@ class Readings:
             )
             self._sample.keep(leads, days)
             self._sampled_up_to = limit
-        leads = self._sample.part(days, self._request)
-        return leads.of_clients(learned_from(leads.clients, limit)), limit
+        return self._sample.part(days, self._request)
 
 
 def _ids(clients: Clients, mark: Callable[[Clients], Any]) -> list[str]:

@@ -2,9 +2,9 @@
 How much a fit learns from: which clients where there are very many, and how far back where there are enough.
 
 A prior learned from 5,000 clients cannot be told from one learned from all of them, nor can a conversion model learned
-from 2,000, and reading all of them over months or years would take memory that grows with the table. Those with the
-lowest hashes of their ids are taken: a fixed sample, which shards and executors do not change, and from day to day
-nearly the same.
+from 2,000, or from fewer who have 200,000 leads together, and reading all of them over months or years would take
+memory that grows with the table. Those with the lowest hashes of their ids are taken: a fixed sample, which shards and
+executors do not change, and from day to day nearly the same.
 
 Past periods stand in for clients that are not there: a month of thirty clients says little of how clients change, one
 of several thousand says it all. So the more clients are active, the fewer past periods are learned from, and read.
@@ -14,10 +14,11 @@ import zlib
 
 import numpy as np
 
-from worker.leads import Clients
+from worker.leads import Clients, Leads
 from worker.statistics import BoolArray, IntArray
 
 LEARN_CLIENTS = 5_000  # by whoever learns how clients differ and change
+FEWEST_CLIENTS = 1_000  # learned from however many leads they have: how clients differ, only clients can tell
 LEARN_PAIRS = 2_500  # pairs of windows; with more of them confidence is not visibly truer (tests/calibration)
 MOST_PAST_PERIODS = 6
 
@@ -42,6 +43,15 @@ def sample_limit(clients: Clients, most: int) -> int | None:
     """Find the hash up to which pooled clients are learned from, `most` of them; None where all of them are."""
     pooled = hashes(clients)[clients.pooled]
     return None if len(pooled) <= most else int(np.partition(pooled, most - 1)[most - 1])
+
+
+def limit_of_enough(leads: Leads, limit: int | None, enough: int) -> int | None:
+    """Lower a limit to the first clients who have `enough` leads together, but not below FEWEST_CLIENTS of them."""
+    sampled = np.flatnonzero(learned_from(leads.clients, limit))
+    order = np.argsort(hashes(leads.clients)[sampled], kind="stable")
+    of_client = np.bincount(leads.client, minlength=len(leads.clients))[sampled][order]
+    needed = max(FEWEST_CLIENTS, int(np.searchsorted(np.cumsum(of_client), enough)) + 1)
+    return limit if needed >= len(order) else int(hashes(leads.clients)[sampled[order[needed - 1]]])
 
 
 def learned_from(clients: Clients, limit: int | None) -> BoolArray:

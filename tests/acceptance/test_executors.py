@@ -154,15 +154,22 @@ def test_a_sample_is_the_same_however_the_work_is_split(fresh, monkeypatch):
     sampled, found = ("conversion_prediction", "engagement_score", "tone_distribution", "urgency_trend"), []
     for limit in (0, 10**9):
         for name in sampled:
-            monkeypatch.setattr(load_job(name), "LEARNS_FROM_SAMPLE", 4 if name == "conversion_prediction" else 5)
+            monkeypatch.setattr(load_job(name), "LEARNS_FROM_SAMPLE", 5)
+        monkeypatch.setattr(load_job("conversion_prediction"), "LEARNS_FROM_LEADS", 1)
+        monkeypatch.setattr(worker.sample, "FEWEST_CLIENTS", 4)
         monkeypatch.setattr(worker.readings, "CLIENTS_IN_MEMORY", limit)
         url = fresh()
         assert run_worker(url, *ALL, "--shards", 3).code == 0
         found.append(left_in(url))
     found[0].ensure_like(found[1])
     with psycopg.connect(url) as conn:
-        rows = conn.execute("SELECT job FROM worker.models WHERE parameters ? 'learned_up_to' ORDER BY job").fetchall()
-    assert [job for (job,) in rows] == list(sampled)
+        rows = conn.execute(
+            "SELECT job, (parameters -> 'learned_up_to')::bigint FROM worker.models"
+            " WHERE parameters ? 'learned_up_to' ORDER BY job"
+        ).fetchall()
+    assert [job for job, _ in rows] == list(sampled)
+    limits = dict(rows)
+    assert limits["conversion_prediction"] < limits["engagement_score"]  # four clients have leads enough
 
 
 def test_many_clients_need_fewer_past_periods_and_the_same_ones_whatever_else_is_read(fresh, monkeypatch):

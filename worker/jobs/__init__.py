@@ -16,6 +16,7 @@ measure(leads, model, as_of, rng)   optional: what analyse needs to know of each
 reconcile(findings, past, as_of)    optional: fits the findings to the rows of PAST_EVENT_TYPES already written
 LEARNS_FROM_SAMPLE         optional: fit is given a sample of so many clients where there are more (worker/sample.py);
                            the model then holds its limit as "learned_up_to"
+LEARNS_FROM_LEADS          optional: of fewer clients, where those have so many leads together
 ONE_READING                optional: where true, shards are cut out of one reading of all leads, however many they are
 INCREMENTAL                optional: where true, a run reads only the clients whose rows changed since the last one:
                            what is said of a client must not depend on others but through the model, nor on as_of but
