@@ -212,16 +212,24 @@ class Hands:
         """Whether shards are worked on in this process."""
         return self.word == LOCAL
 
+    def processes(self) -> int:
+        """Tell how many tasks are worked on at a time."""
+        _, number, _ = self._opened()
+        return number
+
     def hand_out(self, work: Callable[[T], R], tasks: Iterable[T]) -> InOrder[T, R]:
         """Have a function of a module work on tasks."""
+        executor, number, alive = self._opened()
+        self._last = InOrder(executor, work, tasks, 1 if self.is_local else AHEAD * number, alive)
+        return self._last
+
+    def _opened(self) -> tuple[Executor, int, Callable[[], bool]]:
         if self._last is not None and self._last.lost:  # a broken pool does nothing more: the next job has a new one
             self._stack.close()
-            self._open = None
+            self._open, self._last = None, None
         if self._open is None:
             self._open = self._stack.enter_context(open_executor(self.word))
-        executor, ahead, alive = self._open
-        self._last = InOrder(executor, work, tasks, ahead, alive)
-        return self._last
+        return self._open
 
     def __enter__(self) -> Self:
         return self
@@ -235,7 +243,7 @@ class Hands:
 @contextlib.contextmanager
 def open_executor(word: str) -> Iterator[tuple[Executor, int, Callable[[], bool]]]:
     """
-    Open an executor while the block runs: itself, how many tasks to hand out ahead, and whether it is alive.
+    Open an executor while the block runs: itself, how many processes it has, and whether it is alive.
 
     Raises ConfigurationError where Dask is not installed, WorkerError where its scheduler does not answer.
     """
@@ -244,12 +252,12 @@ def open_executor(word: str) -> Iterator[tuple[Executor, int, Callable[[], bool]
         from worker.dask_executor import open_dask  # noqa: PLC0415 - an extra, and slow to import
 
         with open_dask(value) as (executor, workers, alive):
-            yield executor, AHEAD * workers, alive
+            yield executor, workers, alive
     elif kind == PROCESSES:
         from worker.process_executor import open_processes  # noqa: PLC0415 - only where they are asked for
 
         number = int(value) if value else os.cpu_count() or 1
         with open_processes(number) as executor:
-            yield executor, AHEAD * number, lambda: True
+            yield executor, number, lambda: True
     else:
         yield LocalExecutor(), 1, lambda: True

@@ -47,7 +47,8 @@ from worker.summary import JobSummary
 from worker.watermark import Changes, Watermark, first_mark, read_changes, retrying, write_watermark
 
 CLIENTS_PER_SHARD = 500  # looked at while those before are written; fewer would cost more than that gains
-CLIENTS_PER_TASK = 500  # of shards that read their own leads: what bounds the memory
+LEADS_PER_TASK = 400_000  # of shards that read their own leads: what bounds the memory
+TASKS_PER_PROCESS = 2  # at least: one that has done its own takes over some of another's
 LOOKED_AT_AHEAD = 2  # shards that wait to be written: the writing is seldom held up, and few are kept
 POLL_SECONDS = 0.5
 NOT_BEGUN_AHEAD = ("REVIEWS_CLAIMS", "INCREMENTAL")  # traits of jobs that rest on what the one before may yet write
@@ -486,16 +487,18 @@ class _Work:
 
         Where it does not follow from the shards' sums, everybody is looked at meanwhile.
         """
-        from worker.shard_tasks import Command, ShardTask, run_shard, with_place  # noqa: PLC0415 - seldom needed
+        from worker.shard_tasks import Command, ShardTask, Share, run_shard, with_place  # noqa: PLC0415 - seldom needed
 
-        self._learn()
+        leads_a_client = self._learn()
         clients, given = self.run.readings.clients(), self._assignment()
         command = Command.here(self.database, secrets.token_hex(8))
-        tasks, number = [], 0
-        for keep in self.run.shards(clients, CLIENTS_PER_TASK):
+        shares, number = [], 0
+        for keep in self.run.shards(clients, CLIENTS_PER_SHARD):
             ids = tuple(str(clients.ids[i]) for i in np.flatnonzero(keep))
-            tasks.append(ShardTask(command, given, ids, number))
+            shares.append(Share(ids, number))
             number += 2 * len(ids)
+        together = self._read_together(len(shares), leads_a_client * number / 2)
+        tasks = [ShardTask(command, given, tuple(shares[i] for i in group)) for group in together]
         place = Workplace(self.database, self.run.catalogue, given, self.past)
         with_global = not self.request.clients and bool(clients.pooled.any())
         is_local, none = self.run.hands.is_local, contextlib.nullcontext()
@@ -516,6 +519,20 @@ class _Work:
             found = place.of_everyone(self.measures) if everybody is None else everybody.result()
             self._write_of_everyone(place, found, number)
             self._progress(len(tasks) + 1, len(tasks) + 1)
+
+    def _read_together(self, n_shards: int, n_leads: float) -> list[list[int]]:
+        """
+        Share the shards out among tasks, each of which reads its clients' leads at once.
+
+        A reading goes through all actions, and most pages of the leads, however few clients it is of: so there are no
+        more than memory and the processes ask for. n_leads : of all shards, more or less.
+        """
+        if self.request.shards:  # what whoever asks wants to be in memory at a time
+            return [[i] for i in range(n_shards)]
+        n = self.run.hands.processes()
+        wanted = max(-(-int(n_leads) // LEADS_PER_TASK), TASKS_PER_PROCESS * n)
+        groups = np.array_split(np.arange(n_shards), min(n_shards, -(-wanted // n) * n) or 1)
+        return [group.tolist() for group in groups if len(group)]
 
     def _analyse_everybody(self, place: Workplace) -> Analysed:
         days = getattr(self.job, "ANALYSES_DAYS", self.job.LOOK_BACK_DAYS)
@@ -550,8 +567,12 @@ class _Work:
     def _progress(self, done: int, of: int) -> None:
         self.run.outlets.progress(self.job.NAME, done, of)
 
-    def _learn(self, begun: _Begun | None = None) -> None:
-        """Fit, let the fit contend with the model in force where its job scores models, and keep what came of it."""
+    def _learn(self, begun: _Begun | None = None) -> float:
+        """
+        Fit, let the fit contend with the model in force where its job scores models, and keep what came of it.
+
+        Gives how many leads those who were learned from have each, on an average.
+        """
         name, as_of = self.job.NAME, self.request.as_of
         pooled, limit = self.run.readings.to_learn_from(self.job)
         fitted, self.version = named(self.job, self._fit(pooled) if begun is None else begun.fit.result(), limit)
@@ -573,6 +594,7 @@ class _Work:
         if getattr(self.job, "LEARNS_FROM_REVIEW", False):
             last = self.database.retrying(lambda conn: read_last_model(conn, REVIEW, as_of), read_only=True)
             self.model = {**self.model, "recalibration": None if last is None else last[1].get("recalibration")}
+        return len(pooled) / max(1, len(pooled.clients))
 
     def _resolve(self, leads: Leads) -> Any:
         """Let the job decide the claims on record by what the leads tell since."""

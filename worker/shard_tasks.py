@@ -1,6 +1,6 @@
 """
-A share of the clients as a task for whichever process comes to it: it opens its own connection, from its own
-environment, and reads its own clients' leads.
+Some shards as a task for whichever process comes to it: it opens its own connection, from its own environment, and
+reads its own clients' leads.
 
 A task is plain values: which clients, what was learned from all of them, and the lease under which to write. No address
 and no password travels with it; a process that works on tasks has DATABASE_URL itself. What went wrong comes back as a
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from psycopg import Connection
 
 from worker.database.catalogue import Catalogue
@@ -27,6 +28,7 @@ from worker.errors import (
     LeaseLostError,
     WorkerError,
 )
+from worker.garbage import give_back
 from worker.growth_brain import read_past
 from worker.jobs import load_job
 from worker.leads import Leads
@@ -53,18 +55,30 @@ class Command:
         return cls(number, code_version(), database.retrying(_read_identity, read_only=True))
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class ShardTask:
-    """A share of a run; `number` as in Workplace.work_off."""
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A shard's clients; `number` as in Workplace.work_off."""
 
-    command: Command
-    assignment: Assignment
     clients: tuple[str, ...]
     number: int
 
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ShardTask:
+    """Shards of a run whose leads are read together."""
+
+    command: Command
+    assignment: Assignment
+    shares: tuple[Share, ...]
+
+    @property
+    def clients(self) -> frozenset[str]:
+        """Give the clients of all its shards."""
+        return frozenset(client_id for share in self.shares for client_id in share.clients)
+
     def __repr__(self) -> str:
         """Say little: executors log what they were given."""
-        return f"ShardTask({self.assignment.job}, {self.number}, {len(self.clients)} clients)"
+        return f"ShardTask({self.assignment.job}, {self.shares[0].number}, {len(self.clients)} clients)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +103,7 @@ class Done:
 
 
 def run_shard(task: ShardTask) -> Done:
-    """Read, analyse and write a share of the clients; whatever goes wrong is in the result."""
+    """Read the clients of some shards, analyse and write shard by shard; whatever goes wrong is in the result."""
     outcome = Outcome()
     try:
         _work_off(_bench.place(task.command), task, outcome)
@@ -110,12 +124,18 @@ def _work_off(place: "_Place", task: ShardTask, outcome: Outcome) -> None:
     id_type = catalogue.type_of("growth_brain", "client_id") or "uuid"
 
     def read(conn: Connection[Any]) -> tuple[Leads, ReadingReport, list[dict[str, Any]]]:
-        leads, report = read_leads(conn, catalogue, since, task.clients, getattr(job, "READS", None), known=place.known)
+        wanted = getattr(job, "READS", None)
+        leads, report = read_leads(conn, catalogue, since, task.clients, wanted, known=place.known)
         return leads, report, read_past(conn, types, given.as_of, leads, id_type=id_type) if types else []
 
     leads, report, past = database.retrying(read, read_only=True)
     outcome.passed_over |= {name: report.passed_over()[name] for name in COUNTED_BY_SHARD}
-    Workplace(database, catalogue, given, past).work_off(leads, task.number, outcome)
+    workplace = Workplace(database, catalogue, given, past)
+    for share in task.shares:
+        mine = frozenset(share.clients)
+        part = leads.of_clients(np.array([i in mine for i in leads.clients.ids], dtype=np.bool_))
+        workplace.work_off(part, share.number, outcome)
+        give_back(len(leads))
 
 
 def _read_identity(conn: Connection[Any]) -> str:

@@ -133,6 +133,20 @@ def test_shards_that_read_their_own_leads_change_nothing(fresh, expected, shards
     assert {(job["status"], job["inserted"], job["updated"], job["deleted"]) for job in again} == {("done", 0, 0, 0)}
 
 
+@pytest.mark.usefixtures("by_shard")
+@pytest.mark.parametrize("word", ["local", "processes=2"])
+def test_shards_whose_leads_are_read_together_change_nothing(fresh, expected, word, monkeypatch):
+    monkeypatch.setattr(worker.runner, "CLIENTS_PER_SHARD", 2)
+    readings, read = [], worker.shard_tasks.read_leads
+    monkeypatch.setattr(worker.shard_tasks, "read_leads", lambda *a, **k: readings.append(a[3]) or read(*a, **k))
+    url = fresh()
+    outcome = run_worker(url, *ALL, "--executor", word)
+    assert outcome.code == 0, outcome
+    left_in(url).ensure_like(expected)
+    if word == "local":  # where they can be seen
+        assert min(map(len, readings)) > 2
+
+
 def test_processes_change_nothing(fresh, expected):
     url = fresh()
     outcome = run_worker(url, *ALL, "--shards", 4, "--executor", "processes=2")
