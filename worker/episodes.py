@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worker.leads import UNDATED, Leads, from_microseconds
+from worker.actions import Actions
+from worker.leads import DAY, UNDATED, Leads, from_microseconds
 from worker.statistics import BoolArray, IntArray
 from worker.vocabulary import (
     ACTION_OUTCOME_UPDATE,
@@ -14,6 +15,8 @@ from worker.vocabulary import (
     OUTCOME_NAMES,
     TAG_CONVERTED,
     TAG_NAMES,
+    TAG_NONE,
+    TAG_OTHER,
 )
 
 FINAL_TAG = TAG_NAMES[TAG_CONVERTED]  # an outcome or conversion_outcome stands for it where no tag does
@@ -96,7 +99,8 @@ class Episodes:
             return None, None
         deed = actions.deed[action]
         tag, outcome = int(actions.deeds.tag[deed]), int(actions.deeds.outcome[deed])
-        label = OUTCOME_NAMES[outcome] if outcome else TAG_NAMES[tag] if tag else None
+        known_tag = tag not in (TAG_NONE, TAG_OTHER)  # a tag of the client's own has no name here
+        label = OUTCOME_NAMES[outcome] if outcome else TAG_NAMES[tag] if known_tag else None
         return actions.reason(action), label
 
 
@@ -106,10 +110,11 @@ def conversion_episodes(leads: Leads, before: int) -> Episodes:
 
     An episode starts with conversion_outcome true, a Converted tag or the outcome client_closed; it ends with a revert
     or with conversion_outcome false and a reason, with any other tag (where the tag made it) or any other outcome
-    (where the outcome did). A repeated start or end changes nothing. Actions may be missing: what the columns say at
-    that instant (Leads.converted_at) and no action shows is an episode dated by client_closed_at, or undated; a
-    reasoned reversion with no conversion on record ends an undated one. An episode that lasts by the actions and not
-    by the columns is marked as lapsed. The flags archived and deleted end nothing; a tag of that name is another tag.
+    (where the outcome did). A repeated start or end changes nothing. Actions may be missing: where the column says
+    client_closed, and no such action came within a day of client_closed_at, that stamp counts as one. What the
+    columns say at that instant (Leads.converted_at) and nothing dates is an undated episode; a reasoned reversion with
+    no conversion on record ends an undated one. An episode that lasts by the actions and not by the columns is marked
+    as lapsed. The flags archived and deleted end nothing; a tag of that name is another tag.
     """
     replayed = _replay(leads, before)
     converted = leads.converted_at(before)
@@ -131,6 +136,7 @@ def _replay(leads: Leads, before: int) -> Episodes:
     Play the actions of all leads that ever won or reverted, in order: the others have nothing to tell.
 
     Each of the two reasons to be a customer, by tag and by outcome, holds where the last action that bears on it won.
+    A stamp that tells of a win which no action shows is played among them.
     """
     actions = leads.actions
     if actions is None:
@@ -141,10 +147,23 @@ def _replay(leads: Leads, before: int) -> Episodes:
     of_tag = deeds.kind == ACTION_TAG
     evident = np.zeros(len(leads), dtype=np.bool_)
     evident[actions.lead[actions.that(by_tag | by_outcome | deeds.excused)]] = True
+    stamped = _stamped_alone(leads, actions, before)
+    evident[stamped] = True
     telling = of_tag | (deeds.kind == ACTION_OUTCOME_UPDATE) | by_tag | reverting
     k = np.flatnonzero(actions.that(telling) & (actions.time < before) & evident[actions.lead])
-    lead, time, deed = actions.lead[k].astype(np.int64), actions.time[k], actions.deed[k]
+    lead: IntArray = actions.lead[k].astype(np.int64)
+    time: IntArray = actions.time[k]
+    deed = actions.deed[k]
     by_tag, by_outcome, reverting, of_tag = by_tag[deed], by_outcome[deed], reverting[deed], of_tag[deed]
+    excused = deeds.excused[deed]
+    if len(stamped):
+        at = leads.closed_at[stamped]
+        place = np.searchsorted(lead, stamped) + _count_before(lead, time, stamped, at + 1)
+        lead, time, k = np.insert(lead, place, stamped), np.insert(time, place, at), np.insert(k, place, NO_ACTION)
+        by_outcome = np.insert(by_outcome, place, values=True)
+        by_tag, reverting, of_tag, excused = (
+            np.insert(column, place, values=False) for column in (by_tag, reverting, of_tag, excused)
+        )
 
     first = np.diff(lead, prepend=-1) != 0
     begin = _last_place(first)  # where its lead's actions begin
@@ -154,7 +173,7 @@ def _replay(leads: Leads, before: int) -> Episodes:
     was_customer = np.append(False, customer[:-1])[: len(customer)] & ~first
     won = wins & ~was_customer
     # a reversion with a reason, of a lead that was never seen to be a customer, tells of a conversion
-    told_of = deeds.excused[deed] & (leads.arrival[lead] <= time) & (_last_place(won) < begin)
+    told_of = excused & (leads.arrival[lead] <= time) & (_last_place(won) < begin)
     told_of &= _last_place(told_of, inclusive=False) < begin
     opens, closes = np.flatnonzero(won | told_of), np.flatnonzero(told_of | (was_customer & ~customer))
     end, ended_by = np.full(len(opens), UNDATED), np.full(len(opens), NO_ACTION)
@@ -165,6 +184,22 @@ def _replay(leads: Leads, before: int) -> Episodes:
     after = np.where(again, np.append(UNDATED, end[:-1])[: len(end)], leads.arrival[of_lead])
     start = np.where(told_of[opens], UNDATED, time[opens])
     return _make(leads, of_lead, start=start, after=after, known_by=time[opens], end=end, ended_by=ended_by)
+
+
+def _stamped_alone(leads: Leads, actions: Actions, before: int) -> IntArray:
+    """
+    Find the leads that client_closed_at says were won, where no action says so within a day.
+
+    A stamp that another outcome follows is none of what the column says now.
+    """
+    stamped = (leads.outcome == OUTCOME_CLIENT_CLOSED) & (leads.closed_at < before)
+    if stamped.any():
+        outcomes = actions.that(actions.deeds.kind == ACTION_OUTCOME_UPDATE)
+        places = np.flatnonzero(outcomes & stamped[actions.lead])
+        lead, since = actions.lead[places], actions.time[places] - leads.closed_at[actions.lead[places]]
+        other = ~actions.deeds.winning_by_outcome[actions.deed[places]]
+        stamped[lead[(since >= 0) & (other | (since <= DAY))]] = False
+    return np.flatnonzero(stamped)
 
 
 def _make(leads: Leads, lead: IntArray, **columns: IntArray) -> Episodes:
@@ -189,7 +224,7 @@ def _holds(wins: BoolArray, bears: BoolArray, begin: IntArray) -> BoolArray:
 
 def _from_columns(leads: Leads, lead: IntArray, before: int, ended: Episodes) -> Episodes:
     """
-    Make one more episode of what the columns say and no action shows; none for a lead that nothing dates yet.
+    Make one more episode of what the columns say and the replay does not; none for a lead that nothing dates yet.
 
     lead : customers by their columns, with no lasting episode. ended : the last episodes of leads where it ended.
     """

@@ -1,10 +1,9 @@
 """A share of the clients: analysed and written in one transaction; halved where it fails, down to a single client."""
 
-import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 
 import numpy as np
@@ -26,12 +25,13 @@ from worker.growth_brain import (
     withdraw_events,
     write_snapshots,
 )
-from worker.jobs import Job, Measuring, ReviewsClaims, load_job
+from worker.jobs import Job, Measuring, RecordsEvents, ReviewsClaims, load_job
 from worker.jobs.finding import Finding, Json
 from worker.jobs.measures import Measures
 from worker.leads import Clients, Leads
 from worker.ledger import Lease, note_shard, read_shard, renew_lease
 from worker.logs import describe_error, get_logger
+from worker.randomness import generator
 from worker.reading import read_lead_names
 from worker.vocabulary import fold
 
@@ -181,7 +181,7 @@ class Workplace:
             return made if measured is None else replace(made, measures=measured.of_pooled(findings))
         kept = {(finding.event_type, finding.claim_key) for finding in findings}
         on_record = [f for f in everything if (f.event_type, f.claim_key) not in kept]
-        new = self._without_known(findings, leads)
+        new = self._without_known(findings, everything, leads)
         passed_over = {"already_on_record": len(on_record), **_undated(findings)}
         made = self._made(self._with_names(new), leads.clients)
         return replace(
@@ -226,15 +226,27 @@ class Workplace:
         keys = [snapshot.key for snapshot in snapshots]
         return Analysed(keys, shown=snapshots) if given.dry_run else Analysed(keys, as_rows(snapshots))
 
-    def _without_known(self, findings: list[Finding], leads: Leads) -> list[Finding]:
-        """Leave out the events that are written already: once written they stay."""
-        if self.assignment.dry_run or not findings:
+    def _without_known(self, findings: list[Finding], everything: list[Finding], leads: Leads) -> list[Finding]:
+        """
+        Leave out the events that are written already, once written they stay, and those that repeat one of them.
+
+        everything : the findings, and what of them the application recorded.
+        """
+        if not findings:
             return findings
         client_ids = [i for i in leads.clients.ids if i is not None]
         known = self.database.retrying(
             lambda conn: read_known_events(conn, client_ids, id_type=self._id_type), read_only=True
         )
-        return [f for f in findings if (f.client_id, f.event_type, f.claim_key) not in known]
+        again = cast("RecordsEvents", self._job).repeated(everything, known, leads)
+        if self.assignment.dry_run:
+            known = set()
+        return [
+            f
+            for f in findings
+            if (f.client_id, f.event_type, f.claim_key) not in known
+            and not (f.event_type == self._job.EVENT_TYPE and f.claim_key in again)
+        ]
 
     @property
     def _id_type(self) -> str:
@@ -318,12 +330,6 @@ class Workplace:
 def sums_up(job: Job) -> bool:
     """Whether a job's row of all clients is told of the sums that their shares leave behind."""
     return hasattr(job, "measure")
-
-
-def generator(job: str, as_of: datetime) -> np.random.Generator:
-    """Seed by job and as_of alone: never by shard, worker or process."""
-    digest = hashlib.sha256(f"{job}|{as_of.astimezone(UTC).isoformat()}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
 
 def _undated(findings: Sequence[Finding]) -> dict[str, int]:

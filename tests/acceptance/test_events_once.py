@@ -117,3 +117,72 @@ def test_leads_with_a_slip_for_a_timestamp_are_seen_by_every_job(database_url, c
     assert found == dict.fromkeys(
         ("engagement_score", "urgency_trend", "tone_distribution", "conversion_prediction"), 3
     )
+
+
+def stamp(conn, lead, instant):
+    """Click the outcome, as the application does where recording the action fails."""
+    conn.execute(
+        "UPDATE lead_memory SET outcome_status = 'client_closed', client_closed_at = %(at)s, last_updated = %(at)s"
+        " WHERE id::text = %(id)s", {"at": instant, "id": lead}
+    )  # fmt: skip
+
+
+def test_an_outcome_that_is_clicked_again_is_one_conversion(database_url, connect):
+    """Its stamp is rewritten, so that nothing but our own row tells when it was; a reversion makes room for another."""
+    conn = connect(database_url)
+    client = add_client(conn, 1)
+    lead = add_lead(conn, client, numbered(3, 0), utc("02-10 12:00"), current_tag="Active")
+    stamp(conn, lead, utc("02-20 12:00"))
+    run(database_url, "2025-02-25")
+    first = events(conn, client)
+    assert [row["learning_snapshot"]["days_to_convert"] for row in first] == [10]
+    stamp(conn, lead, utc("03-05 12:00"))
+    run(database_url, "2025-03-06")
+    assert events(conn, client) == first
+    add_action(conn, client, lead, "outcome_update", utc("03-10 12:00"), tag="client_closed")
+    stamp(conn, lead, utc("03-10 12:00"))
+    assert run(database_url, "2025-03-11")["inserted"] == 0
+    shown = run_worker(database_url, "conversion_events", "--as-of", "2025-03-11", "--dry-run")
+    assert (shown.code, shown.out) == (0, "")
+    assert events(conn, client) == first
+    add_action(conn, client, lead, "revert", utc("03-15 12:00"))
+    add_action(conn, client, lead, "outcome_update", utc("03-20 12:00"), tag="client_closed")
+    stamp(conn, lead, utc("03-20 12:00"))
+    run(database_url, "2025-03-25")
+    assert [row["created_at"] for row in events(conn, client)] == [utc("02-20 12:00"), utc("03-20 12:00")]
+
+
+def test_an_outcome_that_was_cleared_before_it_was_clicked_again_is_two_conversions(database_url, connect):
+    """The first one's action is missing, its end is on record."""
+    conn = connect(database_url)
+    client = add_client(conn, 1)
+    lead = add_lead(conn, client, numbered(3, 0), utc("02-10 12:00"), current_tag="Active")
+    stamp(conn, lead, utc("02-20 12:00"))
+    run(database_url, "2025-02-25")
+    add_action(conn, client, lead, "outcome_update", utc("03-01 12:00"))
+    stamp(conn, lead, utc("03-05 12:00"))
+    run(database_url, "2025-03-06")
+    assert [row["created_at"] for row in events(conn, client)] == [utc("02-20 12:00"), utc("03-05 12:00")]
+
+
+def test_a_stamp_and_the_tag_that_follows_are_one_conversion_whenever_one_looks(database_url, connect):
+    conn = connect(database_url)
+    client = add_client(conn, 1)
+    lead = add_lead(conn, client, numbered(3, 0), utc("02-10 12:00"), current_tag="Converti")
+    stamp(conn, lead, utc("02-20 12:00"))
+    add_action(conn, client, lead, "tag", utc("03-10 12:00"), tag="Converti", conversion_outcome=True)
+    for day in ("2025-02-25", "2025-03-25"):
+        run(database_url, day)
+        assert [row["learning_snapshot"]["days_to_convert"] for row in events(conn, client)] == [10]
+
+
+def test_a_tag_that_is_taken_away_from_a_customer_by_its_outcome_is_no_reversion(database_url, connect):
+    conn = connect(database_url)
+    client = add_client(conn, 1)
+    lead = add_lead(conn, client, numbered(3, 0), utc("02-10 12:00"), current_tag="Suivi")
+    add_action(conn, client, lead, "tag", utc("02-15 12:00"), tag="Converti", conversion_outcome=True)
+    add_action(conn, client, lead, "tag", utc("03-10 12:00"), tag="Suivi")
+    stamp(conn, lead, utc("02-20 12:00"))
+    run(database_url, "2025-03-25")
+    (conversion,) = snapshots(conn, client)
+    assert (conversion["event_type"], conversion["learning_snapshot"]["days_to_convert"]) == ("conversion", 5)

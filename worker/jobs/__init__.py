@@ -31,7 +31,7 @@ LEARNS_FROM_REVIEW         optional: where true, the model holds what accuracy_r
 evaluate(leads, model, as_of)       optional: held-out scores, by which a fit contends with the model in force
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib import import_module
 from typing import Any, Protocol, cast
@@ -74,6 +74,16 @@ class Measuring(Protocol):
         self, leads: Measures, model: Mapping[str, Json], as_of: datetime, rng: np.random.Generator
     ) -> list[Finding]:
         """Say what can be said of every client, or of all as one."""
+        ...
+
+
+class RecordsEvents(Protocol):
+    """The shape of the job that records conversions and reversions, which stay once they are written."""
+
+    def repeated(
+        self, findings: Sequence[Finding], known: Collection[tuple[str | None, str, str | None]], leads: Leads
+    ) -> set[str]:
+        """Find, by their claim_keys, the conversions that events on record (client, type, claim_key) tell already."""
         ...
 
 

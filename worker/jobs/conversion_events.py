@@ -28,20 +28,28 @@ how long conversions last. A share of conversions that are undone which triples 
 year has passed. There is no row for all clients together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
 
-from worker.episodes import FINAL_TAG, Episodes, Spells, conversion_episodes, event_key, spells, touch_points
+from worker.episodes import (
+    FINAL_TAG,
+    Episodes,
+    Spells,
+    conversion_episodes,
+    event_key,
+    spells,
+    touch_points,
+)
 from worker.jobs.finding import Check, Claim, Finding, Json
 from worker.leads import DAY, UNDATED, Leads, from_microseconds, to_microseconds
 from worker.lifecycle import STAYS_DAYS
 from worker.statistics import FloatArray, IntArray
 from worker.statistics.stays import Experience, Passages, find_passages, learn_experience, probability_stays
-from worker.vocabulary import URGENCY_NAMES, URGENCY_UNKNOWN
+from worker.vocabulary import ACTION_OUTCOME_UPDATE, URGENCY_NAMES, URGENCY_UNKNOWN
 
 NAME = "conversion_events"
 EVENT_TYPE = "conversion"
@@ -215,6 +223,63 @@ class _Rows:
             "reverted_to": reverted_to,
             "days_as_customer": None if start == UNDATED else max(0, (event.start - start) // DAY),
         }
+
+
+def repeated(
+    findings: Sequence[Finding], known: Collection[tuple[str | None, str, str | None]], leads: Leads
+) -> set[str]:
+    """
+    Find the conversions of leads that are customers already, by an event on record: their claim_keys.
+
+    The application stamps an outcome anew when it is clicked again, and what dated the conversion is gone. Where
+    nothing ended it since, neither a reversion, on record or among the findings, nor an action, it is the same one.
+
+    known : client_id, event_type and claim_key of the events on record. leads : those that the findings speak of.
+    """
+    told = {(finding.client_id, finding.event_type, finding.claim_key) for finding in findings}
+    new = {(i, key, *_dated(key)) for i, event_type, key in told - set(known) if event_type == "conversion"}
+    asked = {(client_id, lead_id) for client_id, _, lead_id, _ in new}
+    events: dict[tuple[str | None, str], list[tuple[datetime, bool]]] = {}  # a lead's, and whether they are reversions
+    for client_id, event_type, key in {*known, *(event for event in told if event[1] == "reversion")} if asked else ():
+        of_lead = client_id, str(key).rpartition("@")[0]
+        if of_lead in asked and (instant := _dated(key)[1]) is not None:
+            events.setdefault(of_lead, []).append((instant, event_type == "reversion"))
+    again: dict[str, tuple[str, datetime, datetime]] = {}  # by key its lead, and the instants of both
+    for client_id, key, lead_id, instant in new:
+        if instant is not None:
+            before = (event for event in events.get((client_id, lead_id), ()) if event[0] < instant)
+            last, was_reversion = max(before, default=(instant, True))
+            if not was_reversion:
+                again[key] = lead_id, last, instant
+    ends = _ends_of_leads(leads, {lead_id for lead_id, _, _ in again.values()})
+    return {
+        key
+        for key, (lead_id, first, second) in again.items()
+        if not any(to_microseconds(first) < end <= to_microseconds(second) for end in ends[lead_id])
+    }
+
+
+def _ends_of_leads(leads: Leads, lead_ids: Collection[str]) -> dict[str, list[int]]:
+    """Give the instants of the actions by which these leads' outcomes ended."""
+    result: dict[str, list[int]] = {lead_id: [] for lead_id in lead_ids}
+    a = leads.actions
+    if a is not None and result:
+        ending = a.deeds.reverting | ((a.deeds.kind == ACTION_OUTCOME_UPDATE) & ~a.deeds.winning_by_outcome)
+        names = leads.id.tolist()
+        for place in np.flatnonzero(a.that(ending)).tolist():
+            if (lead_id := names[int(a.lead[place])]) in result:
+                result[lead_id].append(int(a.time[place]))
+    return result
+
+
+def _dated(key: str | None) -> tuple[str, datetime | None]:
+    """Give the lead that an event's key names, and when it was; None where nothing dates it, or no such key."""
+    lead_id, _, instant = str(key).rpartition("@")
+    try:
+        when = datetime.fromisoformat(instant)
+    except ValueError:
+        return lead_id, None
+    return lead_id, when if when.tzinfo is not None else None
 
 
 def reconcile(findings: Sequence[Finding], past: Sequence[Mapping[str, Json]], as_of: datetime) -> list[Finding]:
