@@ -1,5 +1,7 @@
 """engagement_score, urgency_trend and tone_distribution: numbers worked out by hand, and changes that are none."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,8 @@ from hypothesis import strategies as st
 from lead_rows import AS_OF, CLIENT_IDS, action, arranged, days_before, history, lead, run
 
 from worker.jobs.engagement_score import change_by_part, points_by_part
+from worker.jobs.windows import week_dates
+from worker.leads import to_microseconds
 
 
 def content(name, rows, actions=(), **about):
@@ -164,3 +168,15 @@ def test_the_local_day_names_the_weeks():
     (finding,) = run("urgency_trend", arranged([lead("a", days_before(1), urgency="High")]), montreal)
     assert finding.content["data_points"][-1]["date"] == "2025-03-30"
     assert finding.content["data_points"][-1]["leads"] == 1
+
+
+@pytest.mark.parametrize("name", ["Europe/Paris", "America/Toronto", "Pacific/Auckland", "UTC"])
+@pytest.mark.parametrize("month", range(1, 13))
+def test_weeks_are_named_by_days_seven_apart_whenever_clocks_change(name, month):
+    from datetime import date, datetime
+    from zoneinfo import ZoneInfo
+
+    as_of = datetime(2026, month, 3, tzinfo=ZoneInfo(name))
+    days = [date.fromisoformat(day) for day in week_dates(as_of, to_microseconds(as_of))]
+    assert (days[-1].month, days[-1].day) == (month, 2)
+    assert {(after - before).days for before, after in pairwise(days)} == {7}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -131,9 +131,13 @@ def week_of(leads: Leads, end: int) -> IntArray:
 
 
 def week_dates(as_of: datetime, end: int) -> list[str]:
-    """Give the last local day of each week, oldest first."""
-    last_instants = [from_microseconds(end - 7 * DAY * (N_WEEKS - 1 - week) - 1) for week in range(N_WEEKS)]
-    return [instant.astimezone(as_of.tzinfo).date().isoformat() for instant in last_instants]
+    """
+    Give the last local day of each week, oldest first: seven days apart, also where clocks were changed since.
+
+    A week is seven times 24 hours, so that one before the change ends an hour into the day after, or short of its end.
+    """
+    last_day = from_microseconds(end - 1).astimezone(as_of.tzinfo).date()
+    return [(last_day - timedelta(weeks=ago)).isoformat() for ago in reversed(range(N_WEEKS))]
 
 
 def weekly_counts(leads: Leads, codes: IntArray, n_codes: int, mask: BoolArray, end: int) -> IntArray:
