@@ -14,6 +14,7 @@ run.py                the command line                __main__.py, daemon.py   t
                       readiness.py, endpoint.py and metrics.py
 runner.py             one run of one job: claim, read, fit, analyse shard by shard, write, done. The hall of the house
   readings.py         what is read for a run, once or shard by shard; sample.py which of very many clients to learn from
+                      randomness.py the seeds
   shards.py           one shard: analyse, write, halve where it fails; shard_tasks.py the same, anywhere
   executors.py        here, in processes (process_executor.py), or on a Dask cluster (dask_executor.py); and one step
                       ahead, in a thread beside the one that asks the database

@@ -17,9 +17,10 @@ import numpy as np
 from worker.episodes import conversion_episodes
 from worker.jobs import conversion_prediction as job
 from worker.jobs.conversion_features import choose_vocabulary, find_history_start, lay_out_exposure
-from worker.jobs.conversion_outcomes import generator_at, read_outcomes, score
+from worker.jobs.conversion_outcomes import read_outcomes, score
 from worker.jobs.finding import Json
 from worker.leads import WINDOW_DAYS, Leads, to_microseconds
+from worker.randomness import generator
 from worker.statistics import BoolArray, FloatArray
 from worker.statistics.decomposition import decompose_brier
 from worker.statistics.hazard import CONVERTED, Exposure, forecast
@@ -176,7 +177,7 @@ def run_backtest(
 
 def _look_back(leads: Leads, as_of: datetime, now: datetime) -> CutOff:
     model = job.fit(leads, as_of)
-    found = job.predict(leads, model, as_of, generator_at(as_of))
+    found = job.predict(leads, model, as_of, generator(job.NAME, as_of))
     outcomes = read_outcomes(leads, as_of, now)
     cohort, claimed = found.cohort, job.Claimed.of(found.means, found.squares)
     converted, told = outcomes.converted[found.is_open], ~outcomes.void[found.is_open]

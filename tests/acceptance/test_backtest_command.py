@@ -1,6 +1,7 @@
 """`backtest` on a database: it reads only, repeats itself, writes every lead's probability, and stops as others do."""
 
 import csv
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,6 +57,22 @@ def test_figures_and_leads(worker_url, tmp_path, monkeypatch):
     text = run_worker(worker_url, *asked)
     assert max(map(len, text.out.splitlines())) <= 80
     assert "age alone" in text.out
+
+
+@pytest.mark.usefixtures("companies")
+def test_it_says_of_a_lead_what_the_job_said_on_the_day(worker_url, tmp_path):
+    path, day = tmp_path / "leads.csv", ("--as-of", f"{FROM}T00:00:00+00:00")
+    told = run_worker(worker_url, "conversion_prediction", *day, "--dry-run").out.splitlines()
+    said = {
+        lead["lead_id"]: lead["probability"]
+        for row in map(json.loads, told)
+        for lead in row["learning_snapshot"]["high_value_leads"]
+    }
+    assert len(said) > 50
+    assert run_worker(worker_url, "backtest", "--from", FROM, "--to", FROM, "--leads", str(path)).code == 0
+    with path.open(encoding="utf-8", newline="") as file:
+        looked_back = {row["lead_id"]: float(row["probability"]) for row in csv.DictReader(file)}
+    assert {lead_id: looked_back[lead_id] for lead_id in said} == said
 
 
 def test_it_stops_as_the_other_commands_do(database_url, empty_database_url):

@@ -1,8 +1,7 @@
 """What became of the leads that were open at an instant, and how good a prediction of it was."""
 
-import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
 
@@ -86,9 +85,3 @@ def score(probability: FloatArray, happened: BoolArray) -> Scores:
         auc=area_under_curve(p, happened) if both else nan,
         calibration_slope=calibration_slope(p, happened) if both else nan,
     )
-
-
-def generator_at(as_of: datetime) -> np.random.Generator:
-    """Seed by the instant alone: the same data give the same figures."""
-    digest = hashlib.sha256(f"backtest|{as_of.astimezone(UTC).isoformat()}".encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "big"))

@@ -55,7 +55,7 @@ from worker.jobs.conversion_features import (
     lead_features,
     month_gaps,
 )
-from worker.jobs.conversion_outcomes import generator_at, read_outcomes, score
+from worker.jobs.conversion_outcomes import read_outcomes, score
 from worker.jobs.conversion_reasons import Candidate, Promising, explain, facts_of, worsens
 from worker.jobs.conversion_value import rank, recorded_values, with_values
 from worker.jobs.finding import Check, Claim, Finding, Json
@@ -64,6 +64,7 @@ from worker.jobs.windows import LEVEL, interval_json, number
 from worker.lead_ids import Ids, join_ids, lines_in_order, text_ids
 from worker.leads import DAY, EVERYONE, OPEN, WINDOW_DAYS, Leads, from_microseconds, to_microseconds
 from worker.lifecycle import age_days
+from worker.randomness import generator
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.statistics.counts import claim_range, count_interval, mixed_cdf
 from worker.statistics.hazard import (
@@ -259,7 +260,7 @@ def evaluate(leads: Leads, model: Mapping[str, Json], as_of: datetime) -> Mappin
     leads hold what happened until that window's end. Leads that nobody can tell of are left out. A score is None where
     it is not defined: there is no lead, or (auc, calibration_slope) all or none converted.
     """
-    found = predict(leads, model, as_of, generator_at(as_of))
+    found = predict(leads, model, as_of, generator(NAME, as_of))
     is_open, probability = found.is_open, found.probability
     del found  # of very many leads it is large
     outcomes = read_outcomes(leads, as_of)

@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 
 from worker.jobs import engagement_score, pattern_detection, tone_distribution, urgency_trend
-from worker.jobs.conversion_outcomes import generator_at, read_outcomes
+from worker.jobs.conversion_outcomes import read_outcomes
 from worker.jobs.conversion_prediction import cohort_hash
 from worker.jobs.finding import HalfChecks
 from worker.jobs.windows import TwoWindows
 from worker.leads import DAY, OPEN, WINDOW_DAYS, Leads, to_microseconds
 from worker.lifecycle import resolve_stays
+from worker.randomness import generator
 from worker.review.claims import BY_ROW, BY_WINDOW, PastClaim
 from worker.review.resolved import (
     CONVERSION,
@@ -123,7 +124,7 @@ def _look(job: ModuleType, model: Mapping[str, Any], instant: datetime, leads: L
     """Let a job's stored model look at the halves again; None where the model is of another version of the program."""
     look = getattr(job, "claim_checks", job.half_checks)
     try:
-        checks: HalfChecks = look(leads, model, instant, generator_at(instant))
+        checks: HalfChecks = look(leads, model, instant, generator(job.NAME, instant))
     except (KeyError, TypeError, ValueError, IndexError):
         return None
     return checks
