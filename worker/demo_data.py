@@ -32,6 +32,7 @@ class FileReport:
     n_bad_rows: int
     bad_rows: tuple[BadRow, ...]
     facts: Facts
+    unused_columns: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Give the file's part of `demo --json`; keys are only ever added."""
@@ -42,6 +43,7 @@ class FileReport:
             "clients": len(self.facts),
             "bad_rows": self.n_bad_rows,
             "first_bad_rows": bad,
+            "unused_columns": list(self.unused_columns),
         }
 
 
@@ -90,7 +92,7 @@ def load_leads_file(
             first = f"; line {bad_rows[0].line_number}: {bad_rows[0].reason}" if bad_rows else ""
             what = f"none of its {n_bad_rows} rows can be read{first}" if n_bad_rows else "it has a header and no rows"
             raise LeadsFileError(f"{leads_file.path} gives no leads: {what}")
-    return FileReport(n_leads, n_conversions, n_bad_rows, tuple(bad_rows), facts)
+    return FileReport(n_leads, n_conversions, n_bad_rows, tuple(bad_rows), facts, leads_file.unused)
 
 
 def ensure_demo_set(conn: Connection[Any], origin: str, build: Callable[[Connection[Any]], Facts]) -> bool:

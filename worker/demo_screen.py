@@ -185,6 +185,9 @@ def _print_file_report(report: FileReport) -> None:
         click.echo(f"  line {bad.line_number}: {bad.reason}")
     if report.n_bad_rows > BAD_ROWS_SHOWN:
         click.echo(f"  ... and {report.n_bad_rows - BAD_ROWS_SHOWN:,} more")
+    if report.unused_columns:
+        names = ", ".join(report.unused_columns)
+        click.echo(f"Columns that were not read: {names} (--map COLUMN=NAME says what one of them is)")
 
 
 def _print_closing(demo: Demo) -> None:

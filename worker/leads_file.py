@@ -141,6 +141,12 @@ class LeadsFile:
     clients: int | None
     origin: str
 
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Give the names of the file's columns that are not read."""
+        used = set(self.columns.values())
+        return tuple(name for position, name in enumerate(self.header) if name and position not in used)
+
     def rows(self) -> Iterator[GoodRow | BadRow]:
         """
         Read the file from its first row to its last, one object a row.

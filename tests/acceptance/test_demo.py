@@ -76,7 +76,7 @@ def test_twice(folder):
 
 def test_a_file_of_ones_own(folder, tmp_path):
     file = tmp_path / "leads.csv"
-    lines = ["created;urgency;tone;won"]
+    lines = ["created;urgency;Ton;won"]
     lines += [
         f"2025-03-{day:02d};{('High', 'Low')[day % 2]};Friendly;{'2025-03-28' if day % 9 == 0 else ''}"
         for day in range(1, 29)
@@ -88,6 +88,7 @@ def test_a_file_of_ones_own(folder, tmp_path):
     assert outcome.code == 0, outcome.err
     assert "Loaded 28 leads and 3 conversions" in outcome.out
     assert "line 30: " in outcome.out
+    assert "Columns that were not read: Ton (--map " in outcome.out
     again, _ = demo(folder / "own", *words)
     assert closing(again)[3:] == (0, 0)
     assert closing(again)[:3] == closing(outcome)[:3]

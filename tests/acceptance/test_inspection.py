@@ -153,6 +153,17 @@ def test_an_installation_with_fewer_columns(empty_database_url, connect):
     assert "There is no table lead_actions: touches and the dates of conversions are unknown." in text
 
 
+@pytest.mark.parametrize("columns", [("timestamp",), ("timestamp", "created_at")])
+def test_actions_are_dated_by_either_column(database_url, connect, columns):
+    conn = connect(database_url)
+    for column in columns:
+        conn.execute(f'ALTER TABLE lead_actions DROP COLUMN "{column}"')
+    told = "lead_actions.timestamp is not there: touches and the dates of conversions are unknown." in messages(
+        inspected(database_url)
+    )
+    assert told == (len(columns) == 2)
+
+
 def test_clocks_that_differ():
     now = datetime(2025, 10, 17, tzinfo=UTC)
     second = timedelta(seconds=1)

@@ -81,6 +81,8 @@ def _warn_about_columns(catalogue: Catalogue) -> Iterator[Inspection]:
         yield warning("columns", "lead_actions has neither action_type nor action: no action counts as a touch.")
     for (name, column), consequence in OPTIONAL_COLUMNS.items():
         if name in catalogue.tables and not catalogue.has(name, column):
+            if (name, column) == ("lead_actions", "timestamp") and catalogue.has(name, "created_at"):
+                continue  # which dates the actions then
             there = catalogue.exists(name, column)
             said = f"{name}.{column} {'may not be read' if there else 'is not there'}: {consequence}."
             yield warning("columns", said, MIGRATE if there else "")
