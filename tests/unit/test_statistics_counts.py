@@ -96,3 +96,15 @@ def test_a_row_does_not_depend_on_its_neighbours_to_the_last_bit():
         assert np.array_equal(part[0], low[rows])
         assert np.array_equal(part[1], high[rows])
         assert np.array_equal(mixed_cdf(high[rows], means[rows], squares[rows]), p[rows])
+
+
+@pytest.mark.parametrize("scale", [0.02, 0.4, 4.0, 40.0])
+def test_the_interval_is_what_counting_up_finds(scale):
+    rng = np.random.default_rng(6)
+    means = rng.gamma(0.7, scale, (40, 1)) * rng.gamma(20.0, 0.05, (40, 64))
+    squares = means * rng.random((40, 1)) * 0.4
+    for end, tail in zip(count_interval(means, squares, 0.8), (0.1, 0.9), strict=True):
+        counted = np.zeros(40)
+        while (short := mixed_cdf(counted, means, squares) < tail).any():
+            counted[short] += 1
+        assert end.tolist() == counted.tolist()

@@ -54,22 +54,26 @@ def count_interval(means: FloatArray, squares: FloatArray, level: float) -> tupl
     """
     Smallest whole counts at which the mixed distribution reaches the lower and the upper tail.
 
-    Found by bisection on mixed_cdf, all clients at once.
+    Found by bisection on mixed_cdf, all clients at once that are not yet found.
     """
     tail = (1 - level) / 2
     return _quantile(means, squares, tail), _quantile(means, squares, 1 - tail)
 
 
 def _quantile(means: FloatArray, squares: FloatArray, probability: float) -> FloatArray:
-    if means.shape[0] == 0:
-        return np.zeros(0)
     centre = means.mean(axis=1)
-    variance = np.maximum(means - squares, 0).mean(axis=1) + means.var(axis=1)
-    reach = abs(float(ndtri(min(probability, 1 - probability)))) * 3 + 6
-    low: FloatArray = np.full(len(means), -1.0)
-    high: FloatArray = np.ceil(centre + reach * np.sqrt(variance) + 10)
-    while np.any(high - low > 1):
-        middle = np.floor((low + high) / 2)
-        reached = mixed_cdf(middle, means, squares) >= probability
-        low, high = np.where(reached, low, middle), np.where(reached, middle, high)
+    spread = np.sqrt(np.maximum(means - squares, 0).mean(axis=1) + means.var(axis=1))
+    # begun where a normal distribution has it, with steps that grow until it lies between two of them
+    middle: FloatArray = np.maximum(np.floor(centre + float(ndtri(probability)) * spread), 0.0)
+    low, high, step = np.full(len(means), -1.0), np.full(len(means), np.inf), 1.0
+    left = np.arange(len(means))
+    while len(left):
+        reached = mixed_cdf(middle[left], means[left], squares[left]) >= probability
+        high[left[reached]] = middle[left[reached]]
+        low[left[~reached]] = middle[left[~reached]]
+        left = left[high[left] - low[left] > 1]
+        between = np.floor((low[left] + high[left]) / 2)
+        below = np.where(low[left] < 0, np.maximum(high[left] - step, between), between)
+        middle[left] = np.where(np.isinf(high[left]), low[left] + step, below)
+        step *= 2
     return high
