@@ -219,3 +219,11 @@ def test_no_log_line_holds_anything_of_a_lead(database_url, client, connect):
     assert client
     assert "uux" not in outcome.err + outcome.out
     assert "Zebulon" not in outcome.err + outcome.out
+
+
+def test_a_run_that_ends_before_its_first_job_is_told_all_the_same(empty_database_url):
+    away = ("postgresql://nobody@127.0.0.1:1/nowhere", 1, {"WORKER_DATABASE_WAIT_SECONDS": "0"})
+    for url, code, environment in (away, (empty_database_url, 3, {})):
+        outcome = run_worker(url, "all", "--as-of", DAY, "--json", **environment)
+        assert outcome.code == code
+        assert (outcome.json["status"], outcome.json["jobs"]) == ("failed", [])

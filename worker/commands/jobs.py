@@ -17,6 +17,7 @@ from worker.commands.command import (
     option,
 )
 from worker.commands.options import client_ids, echo_json, executor_word, jobs_named, parse_as_of, read_settings
+from worker.errors import WorkerError
 from worker.settings import Settings
 from worker.terminal import fit
 
@@ -117,6 +118,7 @@ def _run(settings: Settings, request: Any, *, as_json: bool) -> int:
         echo_json(snapshot.as_json())
 
     summaries: list[JobSummary] = []
+    cut_short = ""  # before any job could tell of it
     try:
         with open_pool(settings) as database, progress_bar() as progress, OneThread() as beside:
             if not tell_nothing_to_do(database, request, summaries.append):
@@ -125,24 +127,30 @@ def _run(settings: Settings, request: Any, *, as_json: bool) -> int:
 
                 outlets = Outlets(print_snapshot, progress, summaries.append)
                 run_jobs(database, settings, request, outlets, catalogue=catalogue)
+    except WorkerError:
+        cut_short = "failed"
+        raise
+    except KeyboardInterrupt:
+        cut_short = "interrupted"
+        raise
     finally:  # also when a signal or an error ends the run: what was done until then is told
-        if summaries:
-            _print_summaries(summaries, request, as_json=as_json)
+        if summaries or (as_json and cut_short):
+            _print_summaries(summaries, request, cut_short, as_json=as_json)
     return 0 if _verdict(summaries, request) == "done" else 1
 
 
-def _verdict(summaries: Sequence[Any], request: Any) -> str:
+def _verdict(summaries: Sequence[Any], request: Any, cut_short: str = "") -> str:
     """Say how the run as a whole went: done, failed or interrupted; a run held elsewhere is fine with --if-due."""
-    found = {summary.status for summary in summaries}
+    found = {cut_short, *(summary.status for summary in summaries)}
     if "interrupted" in found:
         return "interrupted"
     return "failed" if "failed" in found or ("held" in found and not request.if_due) else "done"
 
 
-def _print_summaries(summaries: Sequence[Any], request: Any, *, as_json: bool) -> None:
+def _print_summaries(summaries: Sequence[Any], request: Any, cut_short: str, *, as_json: bool) -> None:
     if as_json:
         document = {
-            "status": _verdict(summaries, request),
+            "status": _verdict(summaries, request, cut_short),
             "as_of": request.as_of.isoformat(),
             "dry_run": request.dry_run,
             "jobs": [summary.as_json() for summary in summaries],
