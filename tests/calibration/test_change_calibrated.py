@@ -282,10 +282,13 @@ def test_likelihoods_are_right_under_the_true_prior(job, kind, sizes):
 @pytest.mark.parametrize("kind", ["mostly_still", "bursts", "duplicates"])
 @BOTH_JOBS
 def test_many_clients_teach_how_many_are_still(job, kind):
-    """Of 10,000 clients, most of them with few leads, three in five: bursts are not taken for changes."""
-    rng = generator(kind, 600, 10_000, 2)
-    prior = LEARNERS[job](MAKERS[job](kind, 10_000, rng), rng).prior
-    assert STILL_SHARES @ prior.weights.sum(axis=1) == pytest.approx(0.6, abs=0.11)
+    """Of 10,000 clients, most of them with few leads, three in five, on an average of ten such databases."""
+    found = []
+    for seed in range(600, 610):
+        rng = generator(kind, seed, 10_000, 2)
+        prior = LEARNERS[job](MAKERS[job](kind, 10_000, rng), rng).prior
+        found.append(STILL_SHARES @ prior.weights.sum(axis=1))
+    assert np.mean(found) == pytest.approx(0.6, abs=0.11), found
 
 
 def moved_world(seed):

@@ -89,13 +89,15 @@ def test_a_leads_probability_is_neither_too_bold_nor_too_timid(name):
 @pytest.mark.parametrize(
     "name",
     [
-        *STEADY,
+        *(name for name in STEADY if name != "weibull"),
+        pytest.param("weibull", marks=pytest.mark.xfail(strict=True, reason="6% too many of the oldest")),
         *(pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="off by 6 to 11%")) for name in DRIFTING),
     ],
 )
 def test_as_many_convert_as_expected_at_every_age(name):
-    """Beside the true probabilities, so that luck does not blur it."""
-    assert by_age(in_world(name)) == pytest.approx(np.ones(4), abs=0.05)
+    """Beside the true probabilities, so that luck does not blur it; few of the oldest convert, so of many worlds."""
+    worlds = [predicted(PLANS[name], seed) for seed in range(16)]
+    assert by_age(joined(worlds)) == pytest.approx(np.ones(4), abs=0.05)
 
 
 @pytest.mark.parametrize("name", DRIFTING)

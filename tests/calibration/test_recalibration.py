@@ -230,7 +230,7 @@ def test_the_reviews_own_claim_holds_as_often_as_said():
     """Worlds that are off by more or less: "said and right differ by less than .05 in the long run", and next month."""
     rng = np.random.default_rng(4)
     said, held, said_next, held_next = [], [], [], []
-    for _ in range(1500):
+    for _ in range(4500):
         gap, n_clients = rng.normal(0, 0.1), int(rng.integers(5, 200))
         client = np.tile(np.arange(n_clients), 6)
         p = np.clip(rng.beta(4, 2, len(client)), 0.02, 0.98)

@@ -210,6 +210,7 @@ class Gap:
 
 PRIOR_GAP = 0.1  # standard deviation of the difference before any claim is decided; ten points off is nothing unusual
 FEW_CLUSTERS = 4  # fewer do not tell how much they scatter
+ALIKE = 5  # clusters that scatter as independent claims do, as if they had been seen: months are few
 
 
 def estimate_gap(said: FloatArray, right: BoolArray, clusterings: tuple[IntArray, ...]) -> Gap:
@@ -224,15 +225,16 @@ def estimate_gap(said: FloatArray, right: BoolArray, clusterings: tuple[IntArray
     Returns
     -------
     The posterior under a normal prior about 0. The error of the difference is the largest of the cluster-robust ones,
-    by each clustering, and of that of independent claims; where there are too few clusters to see how they scatter, a
-    cluster counts as one claim. A normal law with Student's variance stands for few clusters.
+    by each clustering, and of that of independent claims, as which some more clusters are thought to scatter before any
+    is seen: the largest of several guesses is else too large. Where there are too few clusters to see how they scatter,
+    a cluster counts as one claim. A normal law with Student's variance stands for few clusters.
     """
     n = len(said)
     if n == 0:
         return Gap(0.0, PRIOR_GAP, float("inf"))
     excess = said - right
     typical = float((said * (1 - said)).mean())
-    variance = max(typical / n, 0.25 / n**2)
+    variance = independent = max(typical / n, 0.25 / n**2)
     for clustering in clusterings:
         _, group = np.unique(clustering, return_inverse=True)
         size = np.bincount(group)
@@ -241,8 +243,8 @@ def estimate_gap(said: FloatArray, right: BoolArray, clusterings: tuple[IntArray
             variance = max(variance, typical * float((size.astype(np.float64) ** 2).sum()) / n**2)
             continue
         total = np.bincount(group, excess - excess.mean())
-        robust = float((total**2).sum()) * clusters / (clusters - 1) / n**2
-        variance = max(variance, robust * (clusters - 1) / (clusters - 3))
+        robust = float((total**2).sum()) * clusters / n**2  # times clusters - 1
+        variance = max(variance, (robust + ALIKE * independent) / (clusters - 1 + ALIKE - 2))
     weight = PRIOR_GAP**2 / (PRIOR_GAP**2 + variance)
     return Gap(weight * float(excess.mean()), float(np.sqrt(weight * variance)), float(np.sqrt(variance)))
 
