@@ -14,7 +14,7 @@ run.py                the command line                __main__.py, daemon.py   t
                       readiness.py, endpoint.py and metrics.py
 runner.py             one run of one job: claim, read, fit, analyse shard by shard, write, done. The hall of the house
   readings.py         what is read for a run, once or shard by shard; sample.py which of very many clients to learn from
-                      randomness.py the seeds
+                      randomness.py the seeds; arithmetic.py one thread, so that all machines agree
   shards.py           one shard: analyse, write, halve where it fails; shard_tasks.py the same, anywhere
   executors.py        here, in processes (process_executor.py), or on a Dask cluster (dask_executor.py); and one step
                       ahead, in a thread beside the one that asks the database
@@ -66,4 +66,8 @@ A lead from row to sentence
    and what was learned of such claims (review/learning.py) tells the next prediction how to state its own.
 """
 
+from worker.arithmetic import calculate_on_one_thread
+
 __version__ = "0.1.0"
+
+calculate_on_one_thread()
