@@ -31,6 +31,8 @@ finally:
         sys.modules["rich"] = _RICH
 
 MASK = "***"
+LOCK_NOT_AVAILABLE = "55P03"
+LOCKED = "somebody else held a lock on it for longer than WORKER_LOCK_TIMEOUT_SECONDS"
 LONGEST_TEXT = 20_000  # characters of one value; of a longer one the middle is left out
 DEEPEST = 6  # levels of nesting looked into; a log line has flat keys, deeper is an accident (or a cycle)
 SHORTEST_SECRET = 4  # characters; masking every "a" would leave nothing to read
@@ -106,7 +108,8 @@ def _describe_one(error: BaseException) -> str:
     if diag is not None:
         places = (diag.table_name, diag.column_name, diag.constraint_name)
         where = " ".join(place for place in places if place)
-        return f"{kind} ({diag.sqlstate or 'no code'}{f', {where}' if where else ''})"
+        told = f"{kind} ({diag.sqlstate or 'no code'}{f', {where}' if where else ''})"
+        return f"{told}: {LOCKED}" if diag.sqlstate == LOCK_NOT_AVAILABLE else told
     if isinstance(error, WorkerError | OSError):
         return f"{kind}: {redact_text(str(error))}"
     frames = traceback.extract_tb(error.__traceback__)

@@ -5,6 +5,8 @@ import time
 import psycopg
 import pytest
 from conftest import settings_for
+from psycopg import sql
+from support import run_worker
 
 from worker.database.pool import open_pool
 from worker.errors import ConfigurationError, DatabaseUnavailableError
@@ -132,6 +134,35 @@ def test_an_absent_database_is_said_without_the_password(url):
     assert "hunter2secret" not in str(caught.value)
     assert "database base" in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("password", ["Tr0ub@dourSecret", "Tr0ub@dour/9Secret", "12/9Secret", "Tr0ub@12/9Secret@x"])
+def test_a_password_that_is_not_escaped_is_told_at_once_and_without_a_piece_of_it(password):
+    with (
+        pytest.raises(ConfigurationError, match="not written as %2F or %40") as caught,
+        open_pool(settings_for(f"postgresql://someone:{password}@127.0.0.1:1/base")),
+    ):
+        pass
+    assert "Secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("style", ["SQL, DMY", "German", "Postgres, MDY"])
+def test_how_the_role_writes_dates_changes_nothing(database_url, connect, style):
+    conn = connect(database_url)
+    name = conn.info.dbname
+    conn.execute(sql.SQL("ALTER DATABASE {} SET datestyle = {}").format(sql.Identifier(name), sql.Literal(style)))
+    for words in (["check"], ["urgency_trend"], ["status"], ["prune"], ["migrate"]):
+        outcome = run_worker(database_url, *words)
+        assert outcome.code == 0, (words, outcome)
+
+
+def test_a_locked_table_is_told(database_url, connect):
+    conn = connect(database_url)
+    with conn.transaction():
+        conn.execute("LOCK TABLE growth_brain IN ACCESS EXCLUSIVE MODE")
+        outcome = run_worker(database_url, "all", "--json", WORKER_LOCK_TIMEOUT_SECONDS="1")
+    assert (outcome.code, outcome.json["status"]) == (1, "failed")
+    assert "somebody else held a lock on it for longer than WORKER_LOCK_TIMEOUT_SECONDS" in outcome.err + outcome.out
 
 
 def test_a_database_that_does_not_exist_is_said_at_once(database_url):

@@ -17,7 +17,6 @@ from worker.commands.command import (
     option,
 )
 from worker.commands.options import client_ids, echo_json, executor_word, jobs_named, parse_as_of, read_settings
-from worker.errors import WorkerError
 from worker.settings import Settings
 from worker.terminal import fit
 
@@ -127,7 +126,7 @@ def _run(settings: Settings, request: Any, *, as_json: bool) -> int:
 
                 outlets = Outlets(print_snapshot, progress, summaries.append)
                 run_jobs(database, settings, request, outlets, catalogue=catalogue)
-    except WorkerError:
+    except Exception:
         cut_short = "failed"
         raise
     except KeyboardInterrupt:

@@ -49,6 +49,7 @@ REFUSED_FOR_GOOD = (
     "session is read-only",
 )
 
+NOT_ESCAPED = "is a / or @ of the password not written as %2F or %40?"
 UNREADABLE = "DATABASE_URL cannot be read as an address of a PostgreSQL database"
 
 DEFAULTS: dict[str, str | int] = {
@@ -65,6 +66,7 @@ DEFAULTS: dict[str, str | int] = {
 SET_LIMITS = """
     SELECT set_config('search_path', 'public, pg_temp', true),
            set_config('TimeZone', 'UTC', true),
+           set_config('DateStyle', 'ISO', true),
            set_config('client_encoding', 'UTF8', true),
            set_config('jit', 'off', true),
            set_config('statement_timeout', %(statement)s, true),
@@ -314,10 +316,17 @@ def _complete(url: str) -> str:
         # Not `from` the error: its text repeats the address, and with it the password.
         raise ConfigurationError([UNREADABLE]) from None
     if any(not part.isdecimal() for part in str(given.get("port") or 5432).split(",")):
-        raise ConfigurationError(
-            ["The port in DATABASE_URL is not a number; is a / or @ of the password not written as %2F or %40?"]
-        )
+        raise ConfigurationError([f"The port in DATABASE_URL is not a number; {NOT_ESCAPED}"])
+    if _has_stray_at(url):  # what is taken for a host or database then is a piece of the password, and would be told
+        raise ConfigurationError([f"DATABASE_URL has an @ where none belongs; {NOT_ESCAPED}"])
     return make_conninfo("", **{**DEFAULTS, **{name: value for name, value in given.items() if value is not None}})
+
+
+def _has_stray_at(url: str) -> bool:
+    """Whether an address has an @ besides the one between user and host."""
+    _, is_url, rest = url.partition("://")
+    authority, _, path = rest.partition("?")[0].partition("/")
+    return bool(is_url) and (authority.count("@") > 1 or "@" in path)
 
 
 def _wait_for_server(conninfo: str, wait_seconds: float) -> None:
