@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import cast
 from zoneinfo import ZoneInfo
 
 Schedule = time | timedelta | None  # once a local day at that time, at that distance, or never
@@ -12,6 +13,7 @@ CATCH_UP = ("latest", "all", "none")
 ONCE_FOR_ALL = ("prune", "report")  # jobs whose last day makes good those before it as well
 ON_TIME = timedelta(hours=1)  # without catch-up, a period whose hour passed longer ago than this is let go
 MOST_MISSED = 92  # days back that "all" makes good: what lay longer ago is for `backfill`
+TICK = timedelta(minutes=1)  # the clock asks no more often
 SLACK = timedelta(seconds=30)  # half a tick: a run takes a moment, and the tick that comes just too early is the one
 MOST_ATTEMPTS = 8  # then a period is dead: it needs a person
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)  # between attempts, doubling
@@ -185,6 +187,15 @@ def _days(
             first = max(date.fromisoformat(min(known)), last - timedelta(days=MOST_MISSED - 1))
             return [first + timedelta(days=number) for number in range((last - first).days + 1)]
     if catch_up == "none":
-        wall = here.replace(tzinfo=None, fold=0)
-        reached = reached and wall - datetime.combine(wall.date(), schedule) < ON_TIME
+        began = first_instant(here.date(), schedule, cast("ZoneInfo", here.tzinfo))
+        reached = reached and here.astimezone(UTC) - began < ON_TIME
     return [yesterday] if reached else []
+
+
+def first_instant(day: date, wall: time, zone: ZoneInfo) -> datetime:
+    """Find when the clocks of a local day first show that time or, where they jump over it, a later one; in UTC."""
+    wanted = datetime.combine(day, wall)
+    instant = min(wanted.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    while instant.astimezone(zone).replace(tzinfo=None) < wanted:
+        instant += TICK
+    return instant

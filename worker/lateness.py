@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from worker.calendar import MOST_MISSED, ON_TIME, Past, Schedule, end_of_day
+from worker.calendar import MOST_MISSED, ON_TIME, Past, Schedule, end_of_day, first_instant
 
 DAY = timedelta(days=1)
 MISSED_INTERVALS = 3  # a job by interval whose last success is so many of them old is late ...
 LEAST_SILENCE = timedelta(minutes=30)  # ... but not before that
-TICK = timedelta(minutes=1)  # the clock asks no more often
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +24,6 @@ class LedgerRow:
     error: str | None = None
     failed_clients: tuple[str, ...] = ()
     succeeded_at: datetime | None = None
-
-
-def first_instant(day: date, wall: time, zone: ZoneInfo) -> datetime:
-    """Find when the clocks of a local day first show that time or, where they jump over it, a later one; in UTC."""
-    wanted = datetime.combine(day, wall)
-    instant = min(wanted.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
-    while instant.astimezone(zone).replace(tzinfo=None) < wanted:
-        instant += TICK
-    return instant
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from worker.calendar import Past, Schedule, catch_up_of, end_of_day, find_due, next_attempt
-from worker.lateness import DAY, LedgerRow, Lookout, first_instant
+from worker.calendar import Past, Schedule, catch_up_of, end_of_day, find_due, first_instant, next_attempt
+from worker.lateness import DAY, LedgerRow, Lookout
 
 FELL_SILENT = "its process fell silent"  # killed, or cut off from the database: it could not write why
 

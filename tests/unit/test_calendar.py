@@ -279,3 +279,29 @@ def test_schedules_are_read():
     assert parse_schedule("03:10") == time(3, 10)
     assert parse_schedule("Every 90m") == timedelta(minutes=90)
     assert parse_schedule(" OFF ") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [
+        ("America/Toronto", time(2)),
+        ("Europe/Paris", time(2)),
+        ("Africa/Cairo", time(0)),
+        ("America/Havana", time(0)),
+        ("Asia/Beirut", time(0)),
+        ("Antarctica/Troll", time(1, 30)),
+        ("Australia/Lord_Howe", time(2)),
+        ("UTC", time(2)),
+    ],
+)
+def test_none_loses_no_day_to_clocks_that_are_changed(name, at):
+    """A time of day that the clocks jump over comes when they have jumped."""
+    zone, ledger, found = ZoneInfo(name), {}, []
+    now = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    while now < datetime(2027, 1, 1, 12, tzinfo=UTC):
+        for due in find_due(now, zone, {"job": at}, ledger, "none"):
+            period = local_day(due.as_of)
+            ledger["job", period] = done(due.as_of, now)
+            found.append(datetime.fromisoformat(period).date())
+        now += timedelta(minutes=10)
+    assert found == [min(found) + timedelta(days=n) for n in range(365)]
