@@ -89,9 +89,11 @@ def run_prune(
     It is a day's work like the daily jobs: its period is the local day before that of now. With if_due nothing is done
     where that is done already. A dry run counts, and writes nothing. Raises DatabaseShapeError when the database is not
     as needed; where another process holds the run, or it fails half-way, the status says so.
+
+    The day is never later than by the database's clock: by one that runs ahead too much would go, and for good.
     """
     catalogue = require_ready(database)
-    today = now.astimezone(settings.timezone).date()
+    today = min(now, catalogue.server.server_time).astimezone(settings.timezone).date()
     as_of = end_of_day(today - timedelta(days=1), settings.timezone)
     result = Pruned(local_day(as_of), dry_run)
 

@@ -16,6 +16,7 @@ from worker.calendar import local_day
 from worker.database.catalogue import Catalogue
 from worker.database.inspection import require_ready
 from worker.database.pool import Database
+from worker.database.shortcomings import LARGEST_CLOCK_SKEW_SECONDS
 from worker.errors import RunHeldError, WorkerError
 from worker.executors import Hands, LocalExecutor, OneThread, results_ahead
 from worker.garbage import give_back
@@ -88,6 +89,9 @@ def run_jobs(
     catalogue : what require_ready finds, where it was asked before; None: it is asked now.
     """
     found = require_ready(database) if catalogue is None else catalogue.result()
+    too_early = (request.as_of - found.server.server_time).total_seconds()
+    if too_early > LARGEST_CLOCK_SKEW_SECONDS:  # days end early, and rows of the future hide those of tomorrow
+        get_logger().warning("clock.ahead", seconds=round(too_early))
     by_shard = history is None and reads_by_shard(database, found, request.executor)
     readings = Readings(database, found, request, history, by_shard=by_shard)
     summaries: list[JobSummary] = []

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 from conftest import settings_for
+from structlog.testing import capture_logs
 from support import add_client, add_simple_leads, snapshots
 
 import worker.chore
@@ -155,3 +156,10 @@ def test_a_signal_while_a_failure_is_noted_gives_the_run_back(database_url, conn
     with open_pool(settings_for(database_url)) as database, pytest.raises(Interrupted):
         do_errand(database, database.settings, Errand((job,), AS_OF, if_due=False), lambda _: None)
     assert conn.execute("SELECT job, status, attempts FROM worker.runs").fetchall() == [(job, "released", 0)]
+
+
+@pytest.mark.parametrize(("ahead", "told"), [(timedelta(0), []), (timedelta(days=1), ["clock.ahead"])])
+def test_a_clock_that_runs_ahead_of_the_databases_is_told(database_url, ahead, told):
+    with open_pool(settings_for(database_url)) as database, capture_logs() as events:
+        run_jobs(database, database.settings, Request((JOB,), datetime.now(UTC) + ahead), Outlets())
+    assert [event["event"] for event in events if event["log_level"] == "warning"] == told

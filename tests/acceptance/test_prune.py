@@ -126,6 +126,16 @@ def test_pruning_every_day_keeps_each_day_what_the_sentence_names(database_url, 
     assert len(kept) < 15
 
 
+def test_a_clock_that_runs_ahead_removes_no_more(database_url, worker_url, connect):
+    """Years later nearly all of these would go."""
+    conn, settings = connect(database_url), settings_for(worker_url)
+    today = datetime.now(UTC).date()
+    write(conn, [(None, "urgency_trend", (today - timedelta(days=n)).isoformat()) for n in range(1, 30)])
+    with open_pool(settings) as database:
+        run_prune(database, settings, datetime.now(UTC) + timedelta(days=1000))
+    assert counts(conn, "growth_brain") == (29,)
+
+
 def test_command_says_what_it_did_and_does_a_day_once(database_url, worker_url, connect):
     conn = connect(database_url)
     client = add_client(conn, 1)

@@ -208,3 +208,9 @@ def test_status_is_a_command_of_its_own_process(worker_url):
     outcome = finished(start_worker(worker_url, "status"))
     assert (outcome.code, outcome.err) == (0, "")
     assert max(map(len, outcome.out.splitlines())) <= 80
+
+
+def test_clocks_that_differ_are_told(worker_url, monkeypatch):
+    assert "clock" not in run_worker(worker_url, "status").out
+    monkeypatch.setattr("worker.database.shortcomings.LARGEST_CLOCK_SKEW_SECONDS", -1.0)
+    assert "This machine's clock and the database's differ by " in run_worker(worker_url, "status").out

@@ -36,18 +36,23 @@ def status(as_json: bool) -> int:
     settings = read_settings(quiet=True)
     from worker.database.inspection import require_ready  # noqa: PLC0415
     from worker.database.pool import open_pool  # noqa: PLC0415
+    from worker.database.shortcomings import tell_clock  # noqa: PLC0415
     from worker.readiness import read_statuses  # noqa: PLC0415
     from worker.status_table import as_json as to_json  # noqa: PLC0415
     from worker.status_table import print_statuses  # noqa: PLC0415
 
-    now = datetime.now(tz=settings.timezone)
     with open_pool(settings) as database:
-        require_ready(database)
+        before = datetime.now(tz=settings.timezone)
+        catalogue = require_ready(database)
+        now = datetime.now(tz=settings.timezone)
+        clock = tell_clock(catalogue.server.server_time, before, now)
         found = database.retrying(lambda conn: read_statuses(conn, settings, now), read_only=True)
     if as_json:
         echo_json(to_json(found, now))
     else:
         print_statuses(found, now)
+        if clock.status != "ok":
+            click.echo(f"{clock.message} {clock.fix}")
     return 1 if any(item.needs_a_person for item in found) else 0
 
 
