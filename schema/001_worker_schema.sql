@@ -77,6 +77,13 @@ BEGIN
             UNION ALL
             SELECT format('%s must be given', p.name) FROM present p LEFT JOIN seed s USING (name)
             WHERE s.name IS NULL AND p.is_required AND NOT p.has_default
+            UNION ALL
+            SELECT format('client_id refers to clients.%s, not to clients.client_id', there.attname)
+            FROM pg_constraint k
+            JOIN pg_attribute here ON here.attrelid = k.conrelid AND here.attnum = k.conkey[1]
+            JOIN pg_attribute there ON there.attrelid = k.confrelid AND there.attnum = k.confkey[1]
+            WHERE k.contype = 'f' AND k.conrelid = brain AND k.confrelid = to_regclass('public.clients')
+                AND here.attname = 'client_id' AND there.attname <> 'client_id'
         )
         SELECT string_agg(text, ', ' ORDER BY text) INTO differences FROM difference;
 

@@ -11,6 +11,7 @@ from test_schema import OLD_GROWTH_BRAIN, USERS_DATABASE, add_client
 
 from worker.database.catalogue import read_catalogue
 from worker.database.inspection import ensure_ready, inspect
+from worker.database.migrations import schema_files
 from worker.database.pool import open_pool
 from worker.database.proofs import EVENT_TYPES
 from worker.database.shortcomings import tell_clock
@@ -345,3 +346,44 @@ def test_a_connection_refused_at_a_pooler_is_explained():
     assert (outcome.code, outcome.out) == (1, "")
     assert "has no project_ref" in outcome.err
     assert "hunter2secret" not in outcome.err
+
+
+def test_a_member_that_does_not_inherit_is_told_what_helps(database_url, connect):
+    """Followed, the advice works."""
+    conn = connect(database_url)
+    conn.execute("CREATE ROLE idle_member LOGIN NOINHERIT IN ROLE growth_worker")
+    try:
+        url = as_role(database_url, "idle_member")
+        fixes = {item.fix for item in inspected(url, "failure") if item.name == "rights"}
+        (advice,) = {fix.partition("as an administrator: ")[2] for fix in fixes}
+        conn.execute(advice)
+        assert all(item.status != "failure" for item in inspected(url))
+    finally:
+        conn.execute("DROP ROLE idle_member")
+
+
+def test_a_reference_to_another_key_is_refused_by_the_files_as_well(empty_database_url, connect):
+    conn = connect(empty_database_url)
+    conn.execute("CREATE TABLE clients (id uuid PRIMARY KEY, client_id uuid NOT NULL UNIQUE)")
+    conn.execute(
+        "CREATE TABLE growth_brain (id uuid PRIMARY KEY DEFAULT gen_random_uuid(),"
+        " client_id uuid REFERENCES clients (id), event_type text NOT NULL, learning_snapshot jsonb, insight_text text,"
+        " confidence numeric(3,2), created_at timestamptz DEFAULT now())"
+    )
+    scripts = b"".join(file.read_bytes() for file in schema_files())
+    with pytest.raises(
+        psycopg.errors.RaiseException, match=r"client_id refers to clients\.id, not to clients\.client_i"
+    ):
+        conn.execute(scripts)
+
+
+def test_migrating_without_the_right_to_create_tables_is_told(empty_database_url, connect):
+    conn = connect(empty_database_url)
+    name = conn.info.dbname
+    conn.execute(f'CREATE ROLE maker LOGIN; GRANT CREATE ON DATABASE "{name}" TO maker')
+    try:
+        conn.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+        with pytest.raises(DatabaseShapeError, match="GRANT CREATE ON SCHEMA public TO"):
+            migrate_url(as_role(empty_database_url, "maker"))
+    finally:
+        conn.execute("DROP OWNED BY maker; DROP ROLE maker")

@@ -89,6 +89,7 @@ class Server:
     server_time: datetime
     has_private_schema: bool
     has_worker_role: bool
+    is_idle_member: bool = False  # of growth_worker, without inheriting its rights
     encoding: str = "UTF8"
     brain_reference: str | None = None  # the column of clients that growth_brain.client_id refers to
 

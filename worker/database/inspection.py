@@ -14,6 +14,7 @@ from worker.database.verdict import MIGRATE, Inspection, failure, stop_at_failur
 from worker.settings import Settings
 
 OLDEST_VERSION = 150000
+INHERITANCE_BY_GRANT = 160000  # from here on a role's membership says whether it has the rights, no longer the role
 UNIQUE_INDEX = "growth_brain_one_per_claim"
 
 REQUIRED_COLUMNS = {"clients": ("client_id",), "lead_memory": ("id", "client_id", "timestamp")}
@@ -141,6 +142,9 @@ def _missing(catalogue: Catalogue) -> Iterator[Inspection]:
 def _missing_rights(catalogue: Catalogue) -> Iterator[Inspection]:
     role = catalogue.server.role_name
     grant = f"GRANT growth_worker TO {role};"
+    if catalogue.server.is_idle_member:
+        by_grant = catalogue.server.version_number >= INHERITANCE_BY_GRANT
+        grant = f"GRANT growth_worker TO {role} WITH INHERIT TRUE;" if by_grant else f"ALTER ROLE {role} INHERIT;"
     fix = f"Run `migrate` as the owner of the tables, and then, as an administrator: {grant}"
     for table, columns in REQUIRED_COLUMNS.items():
         unread = [c for c in columns if catalogue.exists(table, c) and not catalogue.has(table, c)]

@@ -11,6 +11,10 @@ from worker.database.queries import query
 from worker.errors import DatabaseShapeError, DatabaseUnavailableError
 
 WAY_OUT = "rename it, for example ALTER TABLE public.growth_brain RENAME TO growth_brain_old; then run migrate again"
+OWNER = (
+    "Migrate as the owner of the database and its tables, who also needs the right to create tables"
+    " (GRANT CREATE ON SCHEMA public TO ...)."
+)
 
 
 def schema_files() -> list[Path]:
@@ -47,8 +51,9 @@ def migrate(database: Database) -> list[str]:
                 raise DatabaseShapeError([told]) from exc
             except (psycopg.errors.RaiseException, psycopg.errors.InsufficientPrivilege) as exc:
                 conn.execute("ROLLBACK")
-                hint = f" {exc.diag.message_hint}" if exc.diag.message_hint else ""
-                raise DatabaseShapeError([f"{exc.diag.message_primary}{hint}"]) from exc
+                fix = OWNER if isinstance(exc, psycopg.errors.InsufficientPrivilege) else ""
+                sentences = f"{exc.diag.message_primary}".removesuffix(".") + ".", exc.diag.message_hint or fix
+                raise DatabaseShapeError([" ".join(filter(None, sentences))]) from exc
             except psycopg.errors.LockNotAvailable as exc:
                 conn.execute("ROLLBACK")
                 raise DatabaseUnavailableError(

@@ -79,6 +79,8 @@ SELECT current_setting('server_version_num')::integer AS version_number,
        clock_timestamp() AS server_time,
        EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'worker') AS has_private_schema,
        EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'growth_worker') AS has_worker_role,
+       coalesce((SELECT pg_has_role(r.oid, 'MEMBER') AND NOT pg_has_role(r.oid, 'USAGE')
+                 FROM pg_catalog.pg_roles AS r WHERE r.rolname = 'growth_worker'), false) AS is_idle_member,
        current_setting('server_encoding') AS encoding,
        (SELECT a.attname
         FROM pg_catalog.pg_constraint k
