@@ -19,6 +19,7 @@ from worker.statistics import BoolArray, FloatArray
 from worker.statistics.hazard import N_BINS, Codes, HazardModel, hazard_at
 from worker.vocabulary import URGENCY_HIGH, URGENCY_NAMES
 
+DIGITS = 4  # of a part's log hazard: what lies behind is noise, and costs the database an entry of its index each
 ROUNDING = 1e-6  # what all leads have alike moves none of them
 RECENT_TOUCHES = ("< 3 days", "3-9 days")  # levels of the feature "last touch"
 
@@ -54,13 +55,14 @@ def explain(hazard: HazardModel, features: Sequence[Feature], leads: Promising) 
     """
     Explain each lead: log_hazard beside the average lead's, reasons (largest first) and what they leave unexplained.
 
-    The reasons' log_hazard and other_log_hazard sum to log_hazard.
+    The reasons' log_hazard, told to DIGITS decimals, and other_log_hazard sum to log_hazard.
     """
     parts = [_age(hazard, leads), _pace(hazard, leads), *_known(hazard, features, leads), _client(leads)]
     effects = np.stack([part.effect for part in parts], axis=1)
     told = np.abs(effects) > np.maximum(np.stack([part.noise for part in parts], axis=1), ROUNDING)
-    total, other = effects.sum(axis=1), np.where(told, 0.0, effects).sum(axis=1)
     order = np.argsort(-np.abs(effects), axis=1, kind="stable")
+    total, effects = effects.sum(axis=1), np.round(effects, DIGITS)
+    other = total - np.where(told, effects, 0.0).sum(axis=1)
     rows = zip(*(column.tolist() for column in (total, other, effects, told, order)), strict=True)
     return [
         {
