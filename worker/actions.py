@@ -96,9 +96,9 @@ class Actions:
     deed: IntArray  # index into deeds
     deeds: Deeds
 
-    def only(self, keep: BoolArray | IntArray, new_lead: IntArray) -> "Actions":
-        """Keep some of the actions; new_lead maps old lead numbers to new ones."""
-        return Actions(new_lead[self.lead[keep]], self.time[keep], self.deed[keep], self.deeds)
+    def only(self, places: IntArray, lead: IntArray) -> "Actions":
+        """Keep the actions at some places, which are those of leads with other numbers then."""
+        return Actions(lead, self.time[places], self.deed[places], self.deeds)
 
     def that(self, deeds: BoolArray) -> BoolArray:
         """Mark the actions that are some of the deeds, which are marked."""

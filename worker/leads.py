@@ -8,6 +8,7 @@ import numpy as np
 
 from worker.actions import Actions, at_places
 from worker.lead_ids import Ids
+from worker.ordering import rows_of
 from worker.statistics import BoolArray, FloatArray, IntArray
 from worker.vocabulary import (
     ACTION_ARCHIVE,
@@ -152,21 +153,21 @@ class Leads:
         """Keep some of the leads; the clients stay."""
         if keep.all():
             return self
-        index = (np.cumsum(keep) - 1).astype(np.int32)
         chosen = np.flatnonzero(keep)  # places, not a mask: every array is gone through once, and not twice
+        within = rows_of(chosen, len(keep))
         seen: dict[tuple[int, int], tuple[IntArray, IntArray, IntArray]] = {}  # attributes are seen at the same times
 
         def observations(o: Observations) -> Observations:
             key = id(o.lead), id(o.time)
             if key not in seen:
-                there = np.flatnonzero(keep[o.lead])
-                seen[key] = there, index[o.lead[there]], o.time[there]
+                there, lead = within(o.lead)
+                seen[key] = there, lead, o.time[there]
             place, lead, time = seen[key]
             return Observations(lead, time, o.value[place])
 
         actions = self.actions
         if actions is not None:
-            actions = actions.only(keep[actions.lead], index)
+            actions = actions.only(*within(actions.lead))
         return replace(
             self,
             client=(client := self.client[chosen]),

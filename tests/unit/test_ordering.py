@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from worker import ordering
-from worker.ordering import keep_in_place, looked_up, order_by, put_in_order
+from worker.ordering import keep_in_place, looked_up, order_by, put_in_order, rows_of
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 7, 1000])
@@ -47,3 +47,15 @@ def test_rows_are_looked_up_and_kept(n, monkeypatch):
     expected = values[places]
     assert column.tolist() == expected.tolist()
     assert keep_in_place(column, kept).tolist() == expected[kept].tolist()
+
+
+@pytest.mark.parametrize("a_search", [0, 10**9])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.9, 1.0])
+def test_the_rows_of_a_chosen_few(share, a_search, monkeypatch):
+    monkeypatch.setattr(ordering, "ROWS_A_SEARCH", a_search)
+    rng = np.random.default_rng(3)
+    column = np.sort(rng.integers(0, 50, 300)).astype(np.int32)
+    chosen = np.flatnonzero(np.repeat(rng.random(10), 5) < share)
+    places, number = rows_of(chosen, 50)(column)
+    assert places.tolist() == np.flatnonzero(np.isin(column, chosen)).tolist()
+    assert chosen[number].tolist() == column[places].tolist()
