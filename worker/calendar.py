@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import cast
 from zoneinfo import ZoneInfo
 
 Schedule = time | timedelta | None  # once a local day at that time, at that distance, or never
@@ -143,7 +142,7 @@ def find_due(
             if past is None or not (past.held or _is_recent(past, now, schedule)):
                 by_interval.append(Due(job, here, by_interval=True))
         elif schedule is not None:
-            for day in _days(job, here, schedule, ledger, catch_up_of(job, catch_up)):
+            for day in _days(job, here, zone, schedule, ledger, catch_up=catch_up_of(job, catch_up)):
                 midnight = end_of_day(day, zone)
                 past = ledger.get((job, day.isoformat()))
                 if (past is None or not past.is_done(midnight)) and _may_try(job, day.isoformat(), past, now):
@@ -175,7 +174,7 @@ def _may_try(job: str, period_key: str, past: Past | None, now: datetime) -> boo
 
 
 def _days(
-    job: str, here: datetime, schedule: time, ledger: Mapping[tuple[str, str], Past], catch_up: str
+    job: str, here: datetime, zone: ZoneInfo, schedule: time, ledger: Mapping[tuple[str, str], Past], *, catch_up: str
 ) -> list[date]:
     """Give the days whose work may be due now, oldest first."""
     yesterday = here.date() - timedelta(days=1)
@@ -187,7 +186,7 @@ def _days(
             first = max(date.fromisoformat(min(known)), last - timedelta(days=MOST_MISSED - 1))
             return [first + timedelta(days=number) for number in range((last - first).days + 1)]
     if catch_up == "none":
-        began = first_instant(here.date(), schedule, cast("ZoneInfo", here.tzinfo))
+        began = first_instant(here.date(), schedule, zone)
         reached = reached and here.astimezone(UTC) - began < ON_TIME
     return [yesterday] if reached else []
 

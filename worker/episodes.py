@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
 from worker.actions import Actions
-from worker.leads import DAY, UNDATED, Leads, from_microseconds
+from worker.leads import DAY, UNDATED, Leads, from_microseconds, to_microseconds
 from worker.statistics import BoolArray, IntArray
 from worker.vocabulary import (
     ACTION_OUTCOME_UPDATE,
@@ -21,6 +22,7 @@ from worker.vocabulary import (
 
 FINAL_TAG = TAG_NAMES[TAG_CONVERTED]  # an outcome or conversion_outcome stands for it where no tag does
 NO_ACTION = -1
+UNDATED_KEY = "after "  # in an event's key, before the instant that it came after
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,5 +351,16 @@ def spells(episodes: Episodes) -> Spells:
 def event_key(lead_id: object, start: int | None, after: int) -> str:
     """Name an event, the same in every run: its lead and when it happened, or after when where nothing dates it."""
     if start is None:
-        return f"{lead_id}@after {from_microseconds(after).isoformat()}"
+        return f"{lead_id}@{UNDATED_KEY}{from_microseconds(after).isoformat()}"
     return f"{lead_id}@{from_microseconds(start).isoformat()}"
+
+
+def read_event_key(key: str) -> tuple[str, int, bool]:
+    """Give the lead that an event's key names, its instant, UNDATED where there is none, and whether it is dated."""
+    lead_id, _, instant = key.rpartition("@")
+    try:
+        when = datetime.fromisoformat(instant.removeprefix(UNDATED_KEY))
+        microseconds = to_microseconds(when if when.tzinfo is not None else when.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        return lead_id, UNDATED, False
+    return lead_id, microseconds, not instant.startswith(UNDATED_KEY)

@@ -162,7 +162,6 @@ def delete_withdrawn(
     id_type: str,
 ) -> Written:
     """Remove what an earlier run of this period wrote for these clients and this one, which wrote `keys`, does not."""
-    said = [{"client_id": key.client_id, "period_key": key.period_key, "claim_key": key.claim_key} for key in keys]
     cursor = conn.execute(
         query("delete_withdrawn_snapshots", id_type=sql.Identifier(id_type)),
         {
@@ -171,7 +170,7 @@ def delete_withdrawn(
             "client_ids": list(client_ids),
             "with_global": with_global,
             "as_of": as_of,
-            "keys": plain_json(said),
+            "keys": plain_json([key._asdict() for key in keys]),
         },
     )
     return Written(deleted=cursor.rowcount)

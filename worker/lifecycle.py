@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 import numpy as np
 
-from worker.episodes import Episodes, conversion_episodes, event_key, spells
+from worker.episodes import Episodes, conversion_episodes, event_key, read_event_key, spells
 from worker.leads import ARCHIVED, DAY, DELETED, LOST, UNDATED, Leads, to_microseconds
 from worker.statistics import FloatArray, IntArray
 from worker.statistics.hazard import default_delay_within
@@ -40,7 +40,7 @@ def resolve_stays(leads: Leads, claims: Sequence[Mapping[str, object]], as_of: d
     """
     before = to_microseconds(as_of)
     found = spells(conversion_episodes(leads, before))
-    asked = np.array([_instant_in(str(claim["claim_key"])) for claim in claims], dtype=np.int64)
+    asked = np.array([read_event_key(str(claim["claim_key"]))[1] for claim in claims], dtype=np.int64)
     chosen = np.flatnonzero(~found.lapsed & np.isin(found.after, asked))  # writing all keys out would take its time
     ends: dict[tuple[str, str | None, str], int] = {}
     columns = (found.lead, found.reversion, found.start, found.after, found.end)
@@ -58,15 +58,6 @@ def resolve_stays(leads: Leads, claims: Sequence[Mapping[str, object]], as_of: d
         due = to_microseconds(created_at) + STAYS_DAYS * DAY
         result.append(False if ends[name] < due else True if due <= before else None)
     return result
-
-
-def _instant_in(key: str) -> int:
-    """Read the instant that an event's key ends with; UNDATED, which no event has, where there is none."""
-    try:
-        instant = datetime.fromisoformat(key.rpartition("@")[2].removeprefix("after "))
-        return to_microseconds(instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
-        return UNDATED
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ what fits and the global snapshots need.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, LiteralString
 
 from psycopg import Connection
@@ -205,9 +204,9 @@ class Readings:
             self._make_room(self._whole)
             ids = _ids(self.clients(), lambda clients: learned_from(clients, limit))
             since = read_since(self._request.as_of, days)
-            read = partial(read_leads, beside=self._database.read_beside)
+            beside = self._database.read_beside
             leads, _ = self._database.retrying(
-                lambda conn: read(conn, self._catalogue, since, ids, self._details), read_only=True
+                lambda conn: read_leads(conn, self._catalogue, since, ids, self._details, beside=beside), read_only=True
             )
             self._sample.keep(leads, days)
             self._sampled_up_to = limit

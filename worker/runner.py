@@ -501,7 +501,8 @@ class _Work:
             ids = tuple(str(clients.ids[i]) for i in np.flatnonzero(keep))
             shares.append(Share(ids, number))
             number += 2 * len(ids)
-        together = self._read_together(len(shares), leads_a_client * number / 2)
+        n_leads = leads_a_client * sum(len(share.clients) for share in shares)
+        together = self._read_together(len(shares), n_leads)
         tasks = [ShardTask(command, given, tuple(shares[i] for i in group)) for group in together]
         place = Workplace(self.database, self.run.catalogue, given, self.past)
         with_global = not self.request.clients and bool(clients.pooled.any())

@@ -47,11 +47,12 @@ def sample_limit(clients: Clients, most: int) -> int | None:
 
 def limit_of_enough(leads: Leads, limit: int | None, enough: int) -> int | None:
     """Lower a limit to the first clients who have `enough` leads together, but not below FEWEST_CLIENTS of them."""
+    own = hashes(leads.clients)
     sampled = np.flatnonzero(learned_from(leads.clients, limit))
-    order = np.argsort(hashes(leads.clients)[sampled], kind="stable")
-    of_client = np.bincount(leads.client, minlength=len(leads.clients))[sampled][order]
+    sampled = sampled[np.argsort(own[sampled], kind="stable")]
+    of_client = np.bincount(leads.client, minlength=len(leads.clients))[sampled]
     needed = max(FEWEST_CLIENTS, int(np.searchsorted(np.cumsum(of_client), enough)) + 1)
-    return limit if needed >= len(order) else int(hashes(leads.clients)[sampled[order[needed - 1]]])
+    return limit if needed >= len(sampled) else int(own[sampled[needed - 1]])
 
 
 def learned_from(clients: Clients, limit: int | None) -> BoolArray:

@@ -119,6 +119,12 @@ def test_leads_with_a_slip_for_a_timestamp_are_seen_by_every_job(database_url, c
     )
 
 
+def of_one_lead(conn, tag):
+    """Add a client whose only lead, since 10 February, has a tag now; give the connection and both."""
+    client = add_client(conn, 1)
+    return conn, client, add_lead(conn, client, numbered(3, 0), utc("02-10 12:00"), current_tag=tag)
+
+
 def stamp(conn, lead, instant):
     """Click the outcome, as the application does where recording the action fails."""
     conn.execute(
@@ -129,9 +135,7 @@ def stamp(conn, lead, instant):
 
 def test_an_outcome_that_is_clicked_again_is_one_conversion(database_url, connect):
     """Its stamp is rewritten, so that nothing but our own row tells when it was; a reversion makes room for another."""
-    conn = connect(database_url)
-    client = add_client(conn, 1)
-    lead = add_lead(conn, client, numbered(3, 0), utc("02-10 12:00"), current_tag="Active")
+    conn, client, lead = of_one_lead(connect(database_url), "Active")
     stamp(conn, lead, utc("02-20 12:00"))
     run(database_url, "2025-02-25")
     first = events(conn, client)
@@ -154,9 +158,7 @@ def test_an_outcome_that_is_clicked_again_is_one_conversion(database_url, connec
 
 def test_an_outcome_that_was_cleared_before_it_was_clicked_again_is_two_conversions(database_url, connect):
     """The first one's action is missing, its end is on record."""
-    conn = connect(database_url)
-    client = add_client(conn, 1)
-    lead = add_lead(conn, client, numbered(3, 0), utc("02-10 12:00"), current_tag="Active")
+    conn, client, lead = of_one_lead(connect(database_url), "Active")
     stamp(conn, lead, utc("02-20 12:00"))
     run(database_url, "2025-02-25")
     add_action(conn, client, lead, "outcome_update", utc("03-01 12:00"))
@@ -166,9 +168,7 @@ def test_an_outcome_that_was_cleared_before_it_was_clicked_again_is_two_conversi
 
 
 def test_a_stamp_and_the_tag_that_follows_are_one_conversion_whenever_one_looks(database_url, connect):
-    conn = connect(database_url)
-    client = add_client(conn, 1)
-    lead = add_lead(conn, client, numbered(3, 0), utc("02-10 12:00"), current_tag="Converti")
+    conn, client, lead = of_one_lead(connect(database_url), "Converti")
     stamp(conn, lead, utc("02-20 12:00"))
     add_action(conn, client, lead, "tag", utc("03-10 12:00"), tag="Converti", conversion_outcome=True)
     for day in ("2025-02-25", "2025-03-25"):
@@ -177,9 +177,7 @@ def test_a_stamp_and_the_tag_that_follows_are_one_conversion_whenever_one_looks(
 
 
 def test_a_tag_that_is_taken_away_from_a_customer_by_its_outcome_is_no_reversion(database_url, connect):
-    conn = connect(database_url)
-    client = add_client(conn, 1)
-    lead = add_lead(conn, client, numbered(3, 0), utc("02-10 12:00"), current_tag="Suivi")
+    conn, client, lead = of_one_lead(connect(database_url), "Suivi")
     add_action(conn, client, lead, "tag", utc("02-15 12:00"), tag="Converti", conversion_outcome=True)
     add_action(conn, client, lead, "tag", utc("03-10 12:00"), tag="Suivi")
     stamp(conn, lead, utc("02-20 12:00"))

@@ -30,6 +30,9 @@ OPTIONAL_COLUMNS = {
     ("lead_actions", "timestamp"): "touches and the dates of conversions are unknown",
 }
 
+# By what else a column's place is taken.
+SERVES_FOR = {("lead_actions", "timestamp"): ("created_at",)}
+
 # What the worker reads by: the first column of an index, and what is read by it.
 INDEXED = {
     ("lead_memory", "timestamp"): "the windows are read",
@@ -80,9 +83,8 @@ def _warn_about_columns(catalogue: Catalogue) -> Iterator[Inspection]:
     elif not (catalogue.has("lead_actions", "action_type") or catalogue.has("lead_actions", "action")):
         yield warning("columns", "lead_actions has neither action_type nor action: no action counts as a touch.")
     for (name, column), consequence in OPTIONAL_COLUMNS.items():
-        if name in catalogue.tables and not catalogue.has(name, column):
-            if (name, column) == ("lead_actions", "timestamp") and catalogue.has(name, "created_at"):
-                continue  # which dates the actions then
+        serving = (column, *SERVES_FOR.get((name, column), ()))
+        if name in catalogue.tables and not any(catalogue.has(name, one) for one in serving):
             there = catalogue.exists(name, column)
             said = f"{name}.{column} {'may not be read' if there else 'is not there'}: {consequence}."
             yield warning("columns", said, MIGRATE if there else "")

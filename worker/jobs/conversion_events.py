@@ -41,6 +41,7 @@ from worker.episodes import (
     Spells,
     conversion_episodes,
     event_key,
+    read_event_key,
     spells,
     touch_points,
 )
@@ -237,25 +238,25 @@ def repeated(
     known : client_id, event_type and claim_key of the events on record. leads : those that the findings speak of.
     """
     told = {(finding.client_id, finding.event_type, finding.claim_key) for finding in findings}
-    new = {(i, key, *_dated(key)) for i, event_type, key in told - set(known) if event_type == "conversion"}
-    asked = {(client_id, lead_id) for client_id, _, lead_id, _ in new}
-    events: dict[tuple[str | None, str], list[tuple[datetime, bool]]] = {}  # a lead's, and whether they are reversions
+    new = [(i, key, *read_event_key(key)) for i, event_type, key in told - set(known) if event_type == "conversion"]
+    asked = {(client_id, lead_id) for client_id, _, lead_id, _, _ in new}
+    events: dict[tuple[str | None, str], list[tuple[int, bool]]] = {}  # a lead's, and whether they are reversions
     for client_id, event_type, key in {*known, *(event for event in told if event[1] == "reversion")} if asked else ():
         of_lead = client_id, str(key).rpartition("@")[0]
-        if of_lead in asked and (instant := _dated(key)[1]) is not None:
+        _, instant, is_dated = read_event_key(str(key)) if of_lead in asked else ("", 0, False)
+        if is_dated:
             events.setdefault(of_lead, []).append((instant, event_type == "reversion"))
-    again: dict[str, tuple[str, datetime, datetime]] = {}  # by key its lead, and the instants of both
-    for client_id, key, lead_id, instant in new:
-        if instant is not None:
-            before = (event for event in events.get((client_id, lead_id), ()) if event[0] < instant)
-            last, was_reversion = max(before, default=(instant, True))
-            if not was_reversion:
-                again[key] = lead_id, last, instant
+    again: dict[str, tuple[str, int, int]] = {}  # by key its lead, and the instants of both
+    for client_id, key, lead_id, instant, is_dated in new:
+        before = (event for event in events.get((client_id, lead_id), ()) if event[0] < instant)
+        last, was_reversion = max(before, default=(instant, True))
+        if is_dated and not was_reversion:
+            again[key] = lead_id, last, instant
     ends = _ends_of_leads(leads, {lead_id for lead_id, _, _ in again.values()})
     return {
         key
         for key, (lead_id, first, second) in again.items()
-        if not any(to_microseconds(first) < end <= to_microseconds(second) for end in ends[lead_id])
+        if not any(first < end <= second for end in ends[lead_id])
     }
 
 
@@ -266,20 +267,11 @@ def _ends_of_leads(leads: Leads, lead_ids: Collection[str]) -> dict[str, list[in
     if a is not None and result:
         ending = a.deeds.reverting | ((a.deeds.kind == ACTION_OUTCOME_UPDATE) & ~a.deeds.winning_by_outcome)
         names = leads.id.tolist()
-        for place in np.flatnonzero(a.that(ending)).tolist():
-            if (lead_id := names[int(a.lead[place])]) in result:
-                result[lead_id].append(int(a.time[place]))
+        asked = np.array([name in result for name in names], dtype=np.bool_)
+        places = np.flatnonzero(asked[a.lead] & a.that(ending))
+        for lead, time in zip(a.lead[places].tolist(), a.time[places].tolist(), strict=True):
+            result[names[lead]].append(time)
     return result
-
-
-def _dated(key: str | None) -> tuple[str, datetime | None]:
-    """Give the lead that an event's key names, and when it was; None where nothing dates it, or no such key."""
-    lead_id, _, instant = str(key).rpartition("@")
-    try:
-        when = datetime.fromisoformat(instant)
-    except ValueError:
-        return lead_id, None
-    return lead_id, when if when.tzinfo is not None else None
 
 
 def reconcile(findings: Sequence[Finding], past: Sequence[Mapping[str, Json]], as_of: datetime) -> list[Finding]:
